@@ -1,0 +1,105 @@
+/*
+ * flip: THE PROCEDURE, as a table of steps, and one flip that runs it.
+ *
+ *     running --> ended (done, nothing_to_do, refused, aborted, rolled_back)
+ *        |  \---> stuck --(resolve)--> recovering --> ended | stuck
+ *        \-- crash --> recovering --> ended | stuck
+ */
+#ifndef FLIP_FLIP_H
+#define FLIP_FLIP_H
+
+#include "lib/base/err.h"
+#include "lib/cluster/cluster.h"
+#include "lib/flip/preflight.h"
+#include "lib/model/recover.h"
+#include "lib/store/journal.h"
+
+struct flip;
+struct wire;
+
+enum step_kind { BACK, PIVOT, FORWARD }; /* before, at, after the intent */
+
+struct step {
+	const char *name;  /* the word in journal, log, status, metric and man page */
+	const char *side;  /* "old", "new", "both", "replicas", "" */
+	const char *does;  /* one sentence for the operator */
+	int MAY_WAIT (*run)(struct flip *, struct err *);    /* acts; idempotent */
+	int MAY_WAIT (*verify)(struct flip *, struct err *); /* asks the world, never memory; NULL: run proves itself */
+	int MAY_WAIT (*undo)(struct flip *, struct err *);   /* idempotent; safe if run never acted */
+	int MAY_WAIT (*undone)(struct flip *, struct err *); /* proof of the undo */
+	int64_t limit_ms;
+	const char *early; /* may start when this row starts; joined, verified, journaled at its own place */
+	bool late;         /* joined before finish */
+	bool changes;      /* changes the world: then undo and undone are needed before the pivot */
+	bool either;       /* changes nothing: before or after the PIVOT, as the chosen order says */
+	enum step_kind kind;
+};
+
+extern const struct step steps[];
+extern const int steps_count;
+/* 0, or -EINVAL naming the row and what is wrong with the table; checked at start. */
+int steps_check(const struct step *table, int n, struct err *) MUSTCHECK;
+/* --print-steps and --print-steps=dot; freed by the caller. */
+char *steps_print(bool dot);
+
+enum flip_state { FLIP_SCHEDULED, FLIP_RUNNING, FLIP_RECOVERING, FLIP_STUCK, FLIP_ENDED };
+enum flip_outcome { FLIP_NO_OUTCOME, FLIP_DONE, FLIP_NOTHING_TO_DO, FLIP_REFUSED, FLIP_ABORTED, FLIP_ROLLED_BACK, FLIP_OUTCOME_STUCK };
+const char *flip_state_name(enum flip_state);
+const char *flip_outcome_name(enum flip_outcome); /* NULL for none */
+
+struct flip_request {
+	enum conf_side to;
+	int64_t max_lag_ms, max_blackout_ms; /* -1: as configured */
+	char user[64];                       /* who asked */
+	int64_t uid, pid;
+	const char *group;                   /* or NULL */
+};
+
+/* Told after every change; on the flip's fiber; must not wait. type: accepted, step, killed, ended. */
+typedef void (*flip_event_fn)(const struct flip *, const char *type, const struct wire *detail, void *arg);
+
+/* A new flip with a new id. The cluster is borrowed and outlives it; it keeps its own reference to the snapshot. */
+struct flip *flip_new(struct cluster *, struct journal *, const struct flip_request *, const char *run);
+/* A flip found unfinished in the journal, to be recovered. 0 or negative errno. */
+int MAY_WAIT flip_load(struct cluster *, struct journal *, const char *flip_id, const char *run, struct flip **ret,
+	struct err *) MUSTCHECK;
+void flip_free(struct flip *); /* after its fiber has returned; takes NULL */
+void flip_on_event(struct flip *, flip_event_fn, void *arg); /* any number of times; fn, arg identify it */
+void flip_off_event(struct flip *, flip_event_fn, void *arg);
+
+/* Runs the whole flip in the calling fiber; returns when it has ended or is stuck (see flip_state, flip_outcome). */
+void MAY_WAIT flip_run(struct flip *);
+/* Recovery of a loaded or stuck flip, in the calling fiber; the same end. */
+void MAY_WAIT flip_recover(struct flip *);
+/* What an operator says of a side out of reach, before flip_recover. side NULL fields: nothing said. */
+struct flip_word {
+	bool said;
+	enum conf_side side;
+	enum recover_word word;
+	bool accept_loss;
+	char user[64];
+	int64_t uid;
+};
+int MAY_WAIT flip_set_word(struct flip *, const struct flip_word *, struct err *) MUSTCHECK;
+/* What resolve would do now and what may be lost: plain text lines for the operator; freed by the caller. */
+int MAY_WAIT flip_explain(struct flip *, char **ret_text, bool *ret_may_lose, struct err *) MUSTCHECK;
+/* Asks it to roll back. 0: it will (watch for its end); -EALREADY: too late, new is or may be open. */
+int flip_abort(struct flip *, const char *why, struct err *) MUSTCHECK;
+/* SIGTERM: before the fence aborts; within goes on; settling is left to the next start. */
+void flip_terminate(struct flip *);
+
+const char *flip_id(const struct flip *);
+enum flip_state flip_get_state(const struct flip *);
+enum flip_outcome flip_get_outcome(const struct flip *);
+bool flip_past_preflight(const struct flip *);  /* preflight has ended, well or not */
+bool flip_settling(const struct flip *);        /* open is confirmed, what follows is late work */
+const char *flip_step_now(const struct flip *); /* name of the step that runs, or NULL */
+/* The flip's JSON document; steps, checks, killed when whole. A new value. */
+struct wire *flip_document(const struct flip *, bool whole);
+/* What a flip would send, for `plan`; a new value {"cluster","to","steps":[...]}. */
+int MAY_WAIT flip_plan(struct cluster *, enum conf_side to, struct wire **ret, struct err *) MUSTCHECK;
+/* For metrics: per step duration in us (-1 not run), blackout in us (-1 none). */
+int64_t flip_step_us(const struct flip *, int step_index);
+int64_t flip_blackout_us(const struct flip *);
+
+#endif
