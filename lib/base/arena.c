@@ -98,7 +98,7 @@ static struct block *block_add(struct arena *a, size_t need)
 		b->next = a->head;
 		a->head = b;
 	}
-	if (a->next_size < BLOCK_MOST)
+	if (a->next_size != BLOCK_MOST)
 		a->next_size *= 2;
 	return b;
 }

@@ -42,8 +42,13 @@ struct cluster {
 	int64_t poll_interval_ms;           /* daemon's; drain polls faster by itself */
 	uint64_t lock_session[2];           /* connection ids of a running flip's lock sessions; 0 none */
 	struct session *heartbeat;          /* on the master, SESSION_HEARTBEAT */
+	enum conf_side heartbeat_side;
 	struct fiber *heartbeat_fiber;
+	int64_t heartbeat_fast_ms;          /* a running flip's drain: interval instead of the configured one; 0 none */
+	bool heartbeat_paused, heartbeat_busy;
+	struct fiber_cond heartbeat_wake;
 	struct fiber_cond polled;           /* signalled after every poll */
+	struct fiber_cond poke;             /* wakes the pollers */
 	bool stopping;
 	/* called after each poll of a server, on its fiber; may be NULL; must not wait */
 	void (*on_poll)(struct cluster_server *, void *arg);
@@ -64,6 +69,11 @@ struct cluster_server *cluster_server_at(struct cluster *, int i);
 int cluster_nservers(const struct cluster *);
 /* Wakes the pollers now instead of at the next interval. */
 void cluster_poke(struct cluster *);
+/* From a flip's fence to its opening nothing of ours writes: returns when no heartbeat is under way (or deadline). */
+void MAY_WAIT cluster_heartbeat_pause(struct cluster *, int64_t deadline_us);
+/* A beat every interval_ms until resume; 0: as configured. */
+void cluster_heartbeat_fast(struct cluster *, int64_t interval_ms);
+void cluster_heartbeat_resume(struct cluster *);
 /* A session of one's own on a server; caller closes. role as in node.h. */
 int MAY_WAIT cluster_session(struct cluster_server *, enum session_role, int64_t deadline_us, struct session **ret,
 	struct err *) MUSTCHECK;
@@ -82,5 +92,9 @@ int MAY_WAIT probe_start(struct cluster *, enum conf_side old_side, struct probe
 void MAY_WAIT probe_stop(struct probe *, struct probe_result *ret); /* frees */
 /* True once a write was accepted by new. */
 bool probe_seen_new(const struct probe *);
+/* The connection ids of its sessions by side (0 none): a flip's kill leaves them alone. probe may be NULL. */
+void probe_session_ids(const struct probe *, uint64_t ret_ids[2]);
+/* Waits until new has accepted a write, or the deadline. */
+void MAY_WAIT probe_await_new(struct probe *, int64_t deadline_us);
 
 #endif

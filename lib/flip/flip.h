@@ -92,14 +92,20 @@ const char *flip_id(const struct flip *);
 enum flip_state flip_get_state(const struct flip *);
 enum flip_outcome flip_get_outcome(const struct flip *);
 bool flip_past_preflight(const struct flip *);  /* preflight has ended, well or not */
+bool flip_rolling_back(const struct flip *);    /* it goes back to how it was */
 bool flip_settling(const struct flip *);        /* open is confirmed, what follows is late work */
 const char *flip_step_now(const struct flip *); /* name of the step that runs, or NULL */
 /* The flip's JSON document; steps, checks, killed when whole. A new value. */
 struct wire *flip_document(const struct flip *, bool whole);
 /* What a flip would send, for `plan`; a new value {"cluster","to","steps":[...]}. */
 int MAY_WAIT flip_plan(struct cluster *, enum conf_side to, struct wire **ret, struct err *) MUSTCHECK;
+/* The guard after a flip: closes that side again at once and kills its sessions, on sessions of its own. */
+int MAY_WAIT flip_guard_close(struct cluster *, enum conf_side, struct err *) MUSTCHECK;
 /* For metrics: per step duration in us (-1 not run), blackout in us (-1 none). */
 int64_t flip_step_us(const struct flip *, int step_index);
 int64_t flip_blackout_us(const struct flip *);
+
+/* The guard after a flip (policy guard: fence): closes a side that was found open beside the master. */
+int MAY_WAIT flip_guard_close(struct cluster *, enum conf_side, struct err *) MUSTCHECK;
 
 #endif

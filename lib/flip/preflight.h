@@ -36,6 +36,7 @@ struct check_env {          /* for proving checks, which may wait */
 	const struct provider_ctx *ctx;
 	int64_t deadline_us;
 	bool in_background;
+	struct fiber_mutex *endpoints; /* held while endpoints or hooks are asked; NULL: nobody else asks */
 };
 
 struct check {
@@ -48,7 +49,8 @@ struct check {
 	void MAY_WAIT (*prove)(const struct check_input *, struct check_env *, struct check_out *out);
 };
 
-/* Sets result, server (NULL or ""), seen; check_hint adds what to do. The worst call counts, others are dropped. */
+/* Sets result, server (NULL or "": none, or both sides), seen; check_hint adds what to do. The worst call counts; what
+ * others of the same rank and warnings said is added to seen where there is room. */
 void check_say(struct check_out *, enum check_result, const char *server, const char *seen_fmt, ...) PRINTF(4, 5);
 void check_hint(struct check_out *, const char *fmt, ...) PRINTF(2, 3);
 

@@ -13,45 +13,18 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #include "lib/base/arena.h"
 #include "lib/base/clock.h"
 #include "lib/base/str.h"
 #include "lib/io/fiber.h"
+#include "lib/io/fiber_stack.h"
 #include "lib/io/loop.h"
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ASAN 1
-#endif
-#endif
-#ifdef WITH_ASAN
-#include <sanitizer/asan_interface.h>
+#ifdef FIBER_WITH_ASAN
 #include <sanitizer/common_interface_defs.h>
-#define STACK_BYTES ((size_t)1024 * 1024) /* instrumented frames are several times larger */
-#else
-#define STACK_BYTES ((size_t)256 * 1024)
 #endif
-
-#if __has_include(<valgrind/valgrind.h>)
-#include <valgrind/valgrind.h>
-#else
-#define VALGRIND_STACK_REGISTER(start, end) 0u
-#define VALGRIND_STACK_DEREGISTER(id) ((void)(id))
-#endif
-
-#define POOL_MOST 64 /* free stacks kept */
-
-struct stack {
-	struct stack *next; /* in the pool */
-	char *base;	    /* the lowest usable byte, above the guard page */
-	unsigned valgrind_id;
-};
 
 enum state { READY, RUNNING, WAITING, DONE };
 
@@ -64,7 +37,7 @@ struct fiber_waiter {
 
 struct fiber {
 	ucontext_t context;
-	struct stack *stack; /* NULL once DONE */
+	struct fiber_stack *stack; /* NULL once DONE */
 	void *asan_fake_stack;
 	struct fiber *next, *prev; /* among all */
 	void (*fn)(void *arg);
@@ -85,67 +58,22 @@ struct fiber {
 static struct fiber *current;
 static struct fiber all = {.next = &all, .prev = &all, .name = "list"};
 static ucontext_t loop_context;
-static struct {
-	struct stack *free;
-	int count;
-} pool;
-#ifdef WITH_ASAN
+#ifdef FIBER_WITH_ASAN
 static const void *loop_stack;
 static size_t loop_stack_size;
 #endif
-
-/* Stacks */
-
-static struct stack *stack_take(void)
-{
-	struct stack *s = pool.free;
-	if (s) {
-		pool.free = s->next;
-		pool.count--;
-		return s;
-	}
-
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	char *p = mmap(NULL, page + STACK_BYTES, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK | MAP_NORESERVE, -1, 0);
-	if (p == MAP_FAILED || mprotect(p, page, PROT_NONE) < 0) {
-		(void)fputs("out of memory for a stack\n", stderr);
-		abort();
-	}
-	s = xcalloc(1, sizeof(*s));
-	s->base = p + page;
-	s->valgrind_id = VALGRIND_STACK_REGISTER(s->base, s->base + STACK_BYTES);
-	return s;
-}
-
-static void stack_give(struct stack *s)
-{
-#ifdef WITH_ASAN
-	__asan_unpoison_memory_region(s->base, STACK_BYTES);
-#endif
-	if (pool.count < POOL_MOST) {
-		s->next = pool.free;
-		pool.free = s;
-		pool.count++;
-		return;
-	}
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	VALGRIND_STACK_DEREGISTER(s->valgrind_id);
-	(void)munmap(s->base - page, page + STACK_BYTES);
-	free(s);
-}
 
 /* Switching */
 
 static void switch_to_loop(struct fiber *f)
 {
-#ifdef WITH_ASAN
+#ifdef FIBER_WITH_ASAN
 	/* NULL: this stack's fake frames are not needed again. */
 	__sanitizer_start_switch_fiber(
 		f->state == DONE ? NULL : &f->asan_fake_stack, loop_stack, loop_stack_size);
 #endif
 	(void)swapcontext(&f->context, &loop_context);
-#ifdef WITH_ASAN
+#ifdef FIBER_WITH_ASAN
 	__sanitizer_finish_switch_fiber(f->asan_fake_stack, &loop_stack, &loop_stack_size);
 #endif
 }
@@ -154,7 +82,7 @@ static void fiber_main(void)
 {
 	struct fiber *f = current;
 
-#ifdef WITH_ASAN
+#ifdef FIBER_WITH_ASAN
 	__sanitizer_finish_switch_fiber(NULL, &loop_stack, &loop_stack_size);
 #endif
 	f->fn(f->arg);
@@ -181,18 +109,18 @@ static void resume(void *arg)
 	assert(!current && f->state == READY);
 	f->state = RUNNING;
 	current = f;
-#ifdef WITH_ASAN
+#ifdef FIBER_WITH_ASAN
 	void *fake_stack;
-	__sanitizer_start_switch_fiber(&fake_stack, f->stack->base, STACK_BYTES);
+	__sanitizer_start_switch_fiber(&fake_stack, f->stack->base, FIBER_STACK_BYTES);
 #endif
 	(void)swapcontext(&loop_context, &f->context);
-#ifdef WITH_ASAN
+#ifdef FIBER_WITH_ASAN
 	__sanitizer_finish_switch_fiber(fake_stack, NULL, NULL);
 #endif
 	current = NULL;
 	if (f->state != DONE)
 		return;
-	stack_give(f->stack);
+	fiber_stack_give(f->stack);
 	f->stack = NULL;
 	if (f->detached)
 		fiber_free(f);
@@ -357,10 +285,10 @@ struct fiber *fiber_spawn(const char *name, void (*fn)(void *arg), void *arg)
 	f->fn = fn;
 	f->arg = arg;
 	f->waiter.fiber = f;
-	f->stack = stack_take();
+	f->stack = fiber_stack_take();
 	(void)getcontext(&f->context);
 	f->context.uc_stack.ss_sp = f->stack->base;
-	f->context.uc_stack.ss_size = STACK_BYTES;
+	f->context.uc_stack.ss_size = FIBER_STACK_BYTES;
 	f->context.uc_link = NULL;
 	makecontext(&f->context, fiber_main, 0);
 	f->next = &all;
@@ -423,6 +351,15 @@ struct fiber *fiber_self(void)
 bool fiber_cancelled(void)
 {
 	return current && current->cancel;
+}
+
+int fiber_check(void)
+{
+	bool cancelled = false;
+
+	if (current)
+		take_cancel_into(current, &cancelled);
+	return cancelled ? -ECANCELED : 0;
 }
 
 void fiber_shield(void)

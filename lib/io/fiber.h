@@ -27,6 +27,8 @@ void fiber_cancel(struct fiber *f);
 struct fiber *fiber_self(void);
 /* True when a cancel waits to be delivered to the calling fiber. */
 bool fiber_cancelled(void);
+/* Never waits: delivers a cancel that is due (not under a shield) as -ECANCELED, else 0. Before acts not to begin. */
+int fiber_check(void) MUSTCHECK;
 void fiber_shield(void);
 void fiber_unshield(void);
 

@@ -1,5 +1,6 @@
 /*
  * work: a pool of 4 threads for what blocks (libmariadb's connect, SQLite, getaddrinfo). The only pthread code.
+ * While all of them are busy more are started, up to 32: a hung server does not take the pool from the others.
  * A job owns copies of all it needs; it may call libc, libmariadb's connect or SQLite, never log, fiber or model.
  */
 #ifndef IO_WORK_H

@@ -109,6 +109,7 @@ struct facts {
 	int nevents_enabled;
 	char privileges[4096]; /* SHOW GRANTS of flipd's own account, one per line, passwords cut away */
 	char current_user[192];
+	char schema[72];       /* where flipd's own tables are looked for */
 };
 
 bool facts_same_boot(const struct facts_identity *a, const struct facts_identity *b); /* server id, host, boot within 2 s */

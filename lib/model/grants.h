@@ -11,4 +11,25 @@ struct strbuf;
 /* One statement a line; 0, or -EINVAL for a flavor it does not know. */
 int grants_text(const char *flavor, struct strbuf *ret) MUSTCHECK;
 
+enum grants_when {
+	GRANTS_ALWAYS, /* no flip without it */
+	GRANTS_EVENTS, /* only where the event scheduler runs */
+	GRANTS_LOOK,   /* a check that cannot look is skipped */
+};
+
+/* One privilege of flipd's own account. */
+struct grants_need {
+	const char *privilege; /* as GRANT takes it */
+	const char *on;        /* "*.*", "mysql.event", ...; NULL: flipd's own schema, SCHEMA.* */
+	enum grants_when when;
+	bool super_does;       /* SUPER does as well */
+	int super_until;       /* SUPER does before this version; 0 never */
+	const char *why;
+};
+
+/* The rows for MariaDB, 10.5 and later. */
+const struct grants_need *grants_needs(int *ret_n);
+/* CREATE statements of flipd's schema and tables, separated by separator. */
+void grants_schema_text(const char *schema, const char *separator, struct strbuf *out);
+
 #endif

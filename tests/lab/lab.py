@@ -12,12 +12,12 @@ import os
 import shutil
 import tempfile
 
-from . import accounts
+from . import accounts, places
 from .flipd import Flipd
 from .load import Load
 from .mariadb import Server
 from .named import Named
-from .proc import LabError, Pids, can_bind, free_block, free_port
+from .proc import LabError, Pids, Process, can_bind, free_block, free_port, wait_for
 from .tls import Authority
 
 SCHEMA = [
@@ -29,13 +29,13 @@ SCHEMA = [
     "data BLOB, KEY (name)) ENGINE=InnoDB",
     "CREATE TABLE app.work (id INT NOT NULL PRIMARY KEY, n BIGINT NOT NULL) ENGINE=InnoDB",
     "INSERT INTO app.item (name, price, data) SELECT CONCAT('item ', seq), seq * 1.25, UNHEX(MD5(seq)) "
-    "FROM seq_1_to_50",
+    "FROM app.seq_1_to_50",
     "INSERT INTO app.item (name, price, data) VALUES (NULL, NULL, NULL)",
-    "INSERT INTO app.total SELECT seq, 0 FROM seq_0_to_63",
-    "INSERT INTO app.work SELECT seq, 0 FROM seq_1_to_1000",
+    "INSERT INTO app.total SELECT seq, 0 FROM app.seq_0_to_63",
+    "INSERT INTO app.work SELECT seq, 0 FROM app.seq_1_to_1000",
 ]
 
-SOURCE, TARGET, REPLICA, NAMED, SECONDARY, STATUS = 1, 2, 3, 53, 54, 80
+SOURCE, TARGET, STATUS, FAR = 1, 2, 80, 10
 ZONES = ("example.test.", "internal.test.")
 
 
@@ -47,14 +47,14 @@ class Lab:
         self.passwords = accounts.make_passwords()
         self.block, self.port = self._take_block()
         self.servers, self.named, self.secondary, self.daemons, self.loads = {}, None, None, [], []
-        self.others, self.authority, self.gtid, self.grants_from = [], None, True, None
+        self.also_reached, self.proxy, self.authority, self.gtid, self.grants_from = {}, None, None, True, None
         self._secrets()
         atexit.register(self.close)
 
     def _take_block(self):
         for _ in range(50):
             block = free_block()
-            addresses = ["%s.%d" % (block, n) for n in (1, 2, 3, 4, 5, NAMED, SECONDARY, STATUS)]
+            addresses = ["%s.%d" % (block, n) for n in (1, 2, 3, 4, 5, FAR + SOURCE, FAR + TARGET, STATUS)]
             if can_bind(addresses[0], 0, 1):
                 return block, free_port(addresses)
         raise LabError("no free loopback block")
@@ -94,7 +94,7 @@ class Lab:
         common = dict(options or {})
         if semi_sync:
             common.update(rpl_semi_sync_master_enabled="1", rpl_semi_sync_slave_enabled="1",
-                          rpl_semi_sync_master_timeout="4000", rpl_semi_sync_master_wait_point="AFTER_SYNC")
+                          rpl_semi_sync_master_timeout="1000", rpl_semi_sync_master_wait_point="AFTER_SYNC")
         for number, name in enumerate(["source", "target"] + list(replicas), SOURCE):
             self.server(name, number, dict(common, **by_name.get(name, {})), tls).start(wait=False)
         text, self.grants_from = accounts.grants_text()
@@ -122,6 +122,20 @@ class Lab:
             if server is not master and server.running:
                 server.wait_gtid(position)
 
+    def distance(self, each_way_ms):
+        """Puts source and target apart: {side: address} of a proxy that delays, at the servers' port, and replication
+        through it. Applications stay beside the server they use."""
+        far = {side: self.address(FAR + self.servers[side].server_id) for side in ("source", "target")}
+        self.also_reached = {side: [(at, self.port)] for side, at in far.items()}
+        maps = ["%s:%d=%s:%d" % (far[s], self.port, self.servers[s].address, self.port) for s in far]
+        self.proxy = Process([places.built("tests/bench/delay"), "--ms", str(each_way_ms)] + maps,
+                             os.path.join(self.dir, "delay.log"), self.pids)
+        wait_for(lambda: "ready" in self.proxy.log_tail(), 10, "the delay")
+        target = self.servers["target"]
+        target.query("STOP SLAVE")
+        target.follow(self.servers["source"], self.gtid, host=far["source"])
+        return far
+
     def master(self):
         """The one writable side."""
         sides = [s for s in (self.servers["source"], self.servers["target"]) if s.running and s.writable]
@@ -133,7 +147,7 @@ class Lab:
 
     def dns(self, kind="CNAME", secondary=False, zones=ZONES, labels=("db",)):
         """A BIND with the zones; each has a1, b1 (the two sides) and the labels, which stand on the source."""
-        self.named = Named(self, "named", self.address(NAMED), self.port)
+        self.named = Named(self, "named")
         self.kind = kind
         for zone in zones:
             records = ["a1 60 A " + self.address(SOURCE), "b1 60 A " + self.address(TARGET)]
@@ -141,7 +155,7 @@ class Lab:
                         for label in labels]
             self.named.add_zone(zone, records, ["%s.%s" % (label, zone) for label in labels])
         if secondary:
-            self.secondary = Named(self, "secondary", self.address(SECONDARY), self.port, self.named)
+            self.secondary = Named(self, "secondary", self.named)
         self.named.start()
         if secondary:
             self.secondary.start()

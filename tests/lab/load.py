@@ -28,7 +28,7 @@ class Load:
     long it stays open."""
 
     def __init__(self, lab, name="load", writers=8, interval_ms=2.0, zone=None, hosts=None, user="app", warm=False,
-                 txn=0, txn_idle_ms=0, first_writer=0):
+                 txn=0, txn_idle_ms=0, first_writer=0, first_seq=0, backoff_ms=1.0):
         self.lab, self.dir = lab, os.path.join(lab.dir, name)
         if os.path.exists(self.dir):
             raise LabError("load %s: named twice" % name)
@@ -37,7 +37,8 @@ class Load:
         self.writers, self.process, self._summary = writers, None, None
         self.argv = [places.built("tests/bench/load"), "--writers", str(writers), "--interval-ms", str(interval_ms),
                      "--user", user, "--password-file", lab.secret(user), "--port", str(lab.port),
-                     "--log-dir", self.dir, "--first-writer", str(first_writer)]
+                     "--log-dir", self.dir, "--first-writer", str(first_writer), "--first-seq", str(first_seq),
+                     "--backoff-ms", str(backoff_ms)]
         if zone:
             self.argv += ["--dns", "%s:%d" % (lab.named.address, lab.named.port), "--name", "db." + zone]
         else:
@@ -71,14 +72,20 @@ class Load:
     summary = property(stop)
 
     def writes(self):
-        """Every line of every writer's log; the writers must have been stopped."""
+        """Every line of every writer's log; ends the writers."""
         self.stop()
+        return self.so_far()
+
+    def so_far(self):
+        """The lines that are on disk by now: all but those of the last 100 ms while the writers run."""
         result = []
         for name in sorted(os.listdir(self.dir)):
             if not name.startswith("writer-"):
                 continue
             with open(os.path.join(self.dir, name)) as f:
                 for line in f:
+                    if not line.endswith("\n"):
+                        break
                     kind, *rest = line.split()
                     result.append(Write(kind, *map(int, rest)))
         return result

@@ -21,6 +21,7 @@ DEFAULTS = {
     "skip_name_resolve": "1",
     "skip_slave_start": "0",
     "slave_net_timeout": "10",
+    "slave_parallel_threads": "4",
     "sync_binlog": "1",
     "innodb_flush_log_at_trx_commit": "1",
     "innodb_buffer_pool_size": "32M",

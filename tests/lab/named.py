@@ -15,16 +15,21 @@ import dns.tsigkeyring
 import dns.update
 
 from . import places
-from .proc import LabError, Process, wait_for
+from .proc import LabError, Process, free_port, wait_for
 
 KEY_NAME = "flipd-key."
 
 
 class Named:
-    """One name server. zones: {zone: Zone text lines}; primary: the Named whose secondary this is."""
+    """One name server. zones: {zone: (record lines, updatable names)}; primary: the Named whose secondary this is.
 
-    def __init__(self, lab, name, address, port, primary=None):
-        self.lab, self.name, self.address, self.port, self.primary = lab, name, address, port, primary
+    named listens only on addresses that an interface has, so it cannot have one of the lab's block: it is told from
+    others by its port alone."""
+
+    def __init__(self, lab, name, primary=None):
+        self.lab, self.name, self.primary = lab, name, primary
+        self.address = "127.0.0.1"
+        self.port = free_port([self.address])
         self.dir = os.path.join(lab.dir, name)
         self.log = os.path.join(self.dir, "log")
         self.secret = primary.secret if primary else base64.b64encode(secrets.token_bytes(32)).decode()
@@ -62,10 +67,10 @@ class Named:
             f.write('key "%s" { algorithm hmac-sha256; secret "%s"; };\n' % (KEY_NAME, self.secret))
             f.write('options { directory "%s"; listen-on port %d { %s; }; listen-on-v6 { none; }; recursion no; '
                     'pid-file none; session-keyfile none; managed-keys-directory "%s"; dnssec-validation no; '
-                    'allow-query { any; }; tcp-clients 200; transfer-source %s; notify-source %s; '
+                    'allow-query { any; }; tcp-clients 200; '
                     'startup-notify-rate 100; serial-query-rate 100; notify-rate 100; '
                     'max-transfer-idle-in 1; };\ncontrols { };\n'
-                    % (self.dir, self.port, self.address, self.dir, self.address, self.address))
+                    % (self.dir, self.port, self.address, self.dir))
             for zone in self.zones:
                 f.write(self._zone_clause(zone))
 

@@ -1,0 +1,249 @@
+/* commands_flip: flip, abort and resolve. The flip goes on in its own fiber whatever becomes of who asked. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "daemon/commands.h"
+#include "daemon/run.h"
+#include "daemon/server.h"
+#include "daemon/watch.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+
+#define RESOLVE_WAIT_MS 20000 /* recovering may last as long as a server is away; the answer then says so */
+
+static void on_event(struct run *run, const char *type, const struct wire *detail, void *arg)
+{
+	control_event(arg, type, flip_id(run->flip), detail);
+}
+
+/* Until done() says so, the deadline passes, or the client is gone. */
+static int MAY_WAIT wait_until(
+	struct request *r, struct run *run, bool (*done)(const struct run *), int64_t deadline_us)
+{
+	int code = 0;
+
+	r->interruptible = true;
+	while (r->client && code == 0 && !done(run))
+		code = run_wait(run, deadline_us);
+	r->interruptible = false;
+	return code;
+}
+
+static bool has_returned(const struct run *run)
+{
+	return !run->active;
+}
+
+static bool past_preflight(const struct run *run)
+{
+	return !run->active || flip_past_preflight(run->flip);
+}
+
+/* flip */
+
+static int duration(const struct request *r, const char *key, int64_t *ret_ms, struct err *err)
+{
+	const char *text = wire_get_str(r->args, key);
+	int64_t us;
+
+	*ret_ms = -1;
+	if (!text)
+		return 0;
+	if (str_parse_duration_us(text, &us) < 0 || us <= 0)
+		return err_set(err, -EINVAL, "%s: %.32s: a duration such as 500ms or 2s is wanted", key, text);
+	*ret_ms = (us + 999) / 1000;
+	return 0;
+}
+
+static int read_flip(const struct request *r, struct flip_request *ret, bool *ret_no_wait, struct err *err)
+{
+	int to;
+	int code = command_side(r, "to", &to, err);
+
+	if (code == 0)
+		code = duration(r, "max_lag", &ret->max_lag_ms, err);
+	if (code == 0)
+		code = duration(r, "max_blackout", &ret->max_blackout_ms, err);
+	if (code < 0)
+		return code;
+	if (wire_get_str(r->args, "at") || wire_get_str(r->args, "window"))
+		return err_set(err, -EINVAL, "flip: at and window come with a later version");
+	ret->to = (enum conf_side)to;
+	*ret_no_wait = wire_get_bool(r->args, "no_wait");
+	return 0;
+}
+
+/* Nothing else runs on the cluster and the daemon stays. */
+static int may_flip(const struct request *r, const struct watched *w, struct err *err)
+{
+	if (r->server->stopping)
+		return err_set(err, -EBUSY, "flipd is about to stop");
+	if (w->unreadable)
+		return err_set(err, -EBUSY, "%s: an unfinished flip could not be taken up: %s", w->name, w->unreadable);
+	if (w->run && flip_get_state(w->run->flip) == FLIP_STUCK)
+		return err_set(err, -EBUSY, "%s: flip %s is stuck: see flipctl resolve %s", w->name,
+			flip_id(w->run->flip), w->name);
+	if (w->run)
+		return err_set(err, -EBUSY, "%s: flip %s is under way", w->name, flip_id(w->run->flip));
+	if (!w->configured)
+		return err_set(err, -EBUSY, "%s: is not configured any more", w->name);
+	return 0;
+}
+
+int command_flip(struct request *r, struct strbuf *ret, struct err *err)
+{
+	struct flip_request request = {.uid = r->uid, .pid = r->pid};
+	struct watched *w;
+	bool no_wait;
+
+	control_user(r, request.user, sizeof(request.user));
+	int code = command_cluster(r, &w, err);
+	if (code == 0)
+		code = read_flip(r, &request, &no_wait, err);
+	if (code == 0)
+		code = may_flip(r, w, err);
+	if (code < 0)
+		return code;
+	struct run *run = run_new(w, &request);
+	log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = w->name, .flip_id = flip_id(run->flip)},
+		"flip to %s asked for by %s", conf_side_name(request.to), request.user);
+	run_listen(run, on_event, r);
+	run_begin(run, false);
+	(void)wait_until(r, run, no_wait ? past_preflight : has_returned, CLOCK_FOREVER);
+	run_unlisten(run, r);
+	command_answer(ret, flip_document(run->flip, true));
+	run_unref(run);
+	return 0;
+}
+
+/* abort */
+
+int command_abort(struct request *r, struct strbuf *ret, struct err *err)
+{
+	struct watched *w;
+	char user[64];
+
+	control_user(r, user, sizeof(user));
+	int code = command_cluster(r, &w, err);
+	if (code < 0)
+		return code;
+	if (!w->run)
+		return err_set(err, -ENOENT, "%s: no flip runs", w->name);
+	if (!w->run->active)
+		return err_set(err, -ENOENT, "%s: flip %s does not run, it is %s: see flipctl resolve %s", w->name,
+			flip_id(w->run->flip), flip_state_name(flip_get_state(w->run->flip)), w->name);
+	struct run *run = run_ref(w->run);
+	struct strbuf why = {0};
+	strbuf_addf(&why, "aborted by %s", user);
+	code = flip_abort(run->flip, strbuf_str(&why), err);
+	if (code == 0) {
+		log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = w->name, .flip_id = flip_id(run->flip)},
+			"abort asked for by %s", user);
+		run_listen(run, on_event, r);
+		(void)wait_until(r, run, has_returned, CLOCK_FOREVER);
+		run_unlisten(run, r);
+		command_answer(ret, flip_document(run->flip, true));
+	}
+	strbuf_free(&why);
+	run_unref(run);
+	return code == 0 || code == -EALREADY ? code : -ENOENT;
+}
+
+/* resolve */
+
+static int read_word(const struct request *r, struct flip_word *ret, struct err *err)
+{
+	static const struct {
+		const char *name;
+		enum recover_word word;
+	} words[] = {{"fenced", RECOVER_WORD_FENCED}, {"dead", RECOVER_WORD_DEAD}};
+	const char *as = wire_get_str(r->args, "as");
+	int side;
+
+	*ret = (struct flip_word){.uid = r->uid, .accept_loss = wire_get_bool(r->args, "accept_loss")};
+	if (!as && !wire_get_str(r->args, "side"))
+		return 0;
+	int code = command_side(r, "side", &side, err);
+	if (code < 0)
+		return code;
+	for (size_t i = 0; i < COUNT_OF(words); i++) {
+		if (!str_eq(words[i].name, as))
+			continue;
+		ret->said = true;
+		ret->side = (enum conf_side)side;
+		ret->word = words[i].word;
+		return 0;
+	}
+	return err_set(err, -EINVAL, "as: fenced or dead is wanted, not %.64s", as ? as : "nothing");
+}
+
+static int MAY_WAIT explain(struct run *run, struct strbuf *ret, struct err *err)
+{
+	bool may_lose = false;
+	char *text = NULL;
+	int code = flip_explain(run->flip, &text, &may_lose, err);
+
+	if (code < 0)
+		return command_failed(err);
+	struct wire *o = wire_object();
+	wire_set_str(o, "flip", flip_id(run->flip));
+	wire_set_str(o, "state", flip_state_name(flip_get_state(run->flip)));
+	wire_set_str(o, "text", text);
+	wire_set_bool(o, "may_lose", may_lose);
+	command_answer(ret, o);
+	free(text);
+	return 0;
+}
+
+static bool resolved(const struct run *run)
+{
+	return !run->active || flip_get_state(run->flip) == FLIP_ENDED;
+}
+
+static int MAY_WAIT go_on(
+	struct request *r, struct run *run, const struct flip_word *word, struct strbuf *ret, struct err *err)
+{
+	if (word->said || word->accept_loss) {
+		if (flip_set_word(run->flip, word, err) < 0)
+			return command_failed(err);
+	}
+	if (run->watched)
+		log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = run->watched->name, .flip_id = flip_id(run->flip)},
+			"resolve asked for by %s", word->user);
+	run_listen(run, on_event, r);
+	/* While we waited it may have ended, or somebody else may have set it going. */
+	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED)
+		run_begin(run, true);
+	cluster_poke(run->live->cluster);
+	(void)wait_until(r, run, resolved, clock_us() + RESOLVE_WAIT_MS * 1000);
+	run_unlisten(run, r);
+	command_answer(ret, flip_document(run->flip, true));
+	return 0;
+}
+
+int command_resolve(struct request *r, struct strbuf *ret, struct err *err)
+{
+	struct flip_word word;
+	struct watched *w;
+	char user[sizeof(word.user)];
+
+	control_user(r, user, sizeof(user));
+	int code = command_cluster(r, &w, err);
+	if (code == 0)
+		code = read_word(r, &word, err);
+	if (code < 0)
+		return code;
+	str_copy(word.user, sizeof(word.user), user);
+	if (w->unreadable)
+		return err_set(err, -ENOENT, "%s: an unfinished flip could not be taken up: %s", w->name, w->unreadable);
+	if (!w->run)
+		return err_set(err, -ENOENT, "%s: this flipd's journal has no unfinished flip of it; an open row that "
+					     "another journal left on a server is not taken over",
+			w->name);
+	if (w->run->active && flip_get_state(w->run->flip) == FLIP_RUNNING)
+		return err_set(err, -EBUSY, "%s: flip %s is under way", w->name, flip_id(w->run->flip));
+	struct run *run = run_ref(w->run);
+	code = wire_get_bool(r->args, "explain") ? explain(run, ret, err) : go_on(r, run, &word, ret, err);
+	run_unref(run);
+	return code;
+}

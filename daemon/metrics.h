@@ -1,0 +1,19 @@
+/* metrics: histograms that the daemon keeps, and everything in Prometheus' text format. */
+#ifndef DAEMON_METRICS_H
+#define DAEMON_METRICS_H
+
+#include "lib/base/base.h"
+
+struct flip;
+struct server;
+struct strbuf;
+
+void metrics_observe_poll(int64_t us);
+/* A flip that has ended: its steps and its blackout. */
+void metrics_observe_flip(const struct flip *);
+/* The whole exposition. Lets others run between clusters. */
+void MAY_WAIT metrics_print(struct server *, struct strbuf *);
+/* s as a label's value: \, " and newline escaped. */
+void metrics_add_escaped(struct strbuf *, const char *s);
+
+#endif

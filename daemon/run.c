@@ -1,0 +1,221 @@
+/* run: the fiber of a flip, what the log says of it, and its end. */
+#include "daemon/run.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "daemon/metrics.h"
+#include "daemon/server.h"
+#include "daemon/watch.h"
+#include "lib/base/arena.h"
+#include "lib/base/log.h"
+#include "lib/base/str.h"
+#include "lib/model/wire.h"
+
+struct run_listener {
+	struct run_listener *next;
+	run_event_fn fn;
+	void *arg;
+};
+
+static void log_step(const struct log_ctx *ctx, const struct wire *detail)
+{
+	const char *state = wire_get_str(detail, "state");
+	const char *what = wire_get_str(detail, "detail");
+	bool bad = str_eq(state, "failed") || str_eq(state, "unknown");
+	enum log_level level = bad			   ? LOG_LEVEL_WARNING
+			       : str_eq(state, "running") ? LOG_LEVEL_DEBUG
+							   : LOG_LEVEL_INFO;
+	struct wire *took = wire_get(detail, "duration_ms");
+
+	if (wire_is_null(took))
+		log_at(level, ctx, "step %s%s%s", state ? state : "", what ? ": " : "", what ? what : "");
+	else
+		log_at(level, ctx, "step %s after %.1f ms%s%s", state ? state : "", wire_real(took, 0),
+			what ? ": " : "", what ? what : "");
+}
+
+static void on_event(const struct flip *flip, const char *type, const struct wire *detail, void *arg)
+{
+	struct run *run = arg;
+	struct log_ctx ctx = {.cluster = run->watched->name, .flip_id = flip_id(flip)};
+
+	if (str_eq(type, "step")) {
+		ctx.step = wire_get_str(detail, "name");
+		log_step(&ctx, detail);
+	} else if (str_eq(type, "accepted")) {
+		log_at(LOG_LEVEL_NOTICE, &ctx, "flip begins");
+	} else if (str_eq(type, "killed")) {
+		const char *user = wire_get_str(detail, "user");
+		ctx.server = wire_get_str(detail, "server");
+		log_at(LOG_LEVEL_INFO, &ctx, "session %jd of %s killed", (intmax_t)wire_get_int(detail, "id", 0),
+			user ? user : "somebody");
+	}
+	for (struct run_listener *l = run->listeners, *next; l; l = next) {
+		next = l->next;
+		l->fn(run, type, detail, l->arg);
+	}
+	fiber_cond_signal(&run->changed);
+}
+
+static void log_end(const struct run *run, const struct wire *document)
+{
+	struct log_ctx ctx = {.cluster = run->watched->name, .flip_id = flip_id(run->flip)};
+	const struct wire *error = wire_get(document, "error");
+	const char *outcome = wire_get_str(document, "outcome");
+	const char *message = wire_get_str(error, "message");
+	const char *hint = wire_get_str(error, "hint");
+	bool well = str_eq(outcome, "done") || str_eq(outcome, "nothing_to_do");
+	enum log_level level = well				  ? LOG_LEVEL_NOTICE
+			       : str_eq(outcome, "stuck") ? LOG_LEVEL_ERROR
+							  : LOG_LEVEL_WARNING;
+
+	ctx.server = wire_get_str(error, "server");
+	ctx.step = wire_get_str(error, "step");
+	if (!outcome)
+		log_at(LOG_LEVEL_NOTICE, &ctx, "flip left as it is: the next start goes on with it");
+	else if (well && !wire_is_null(wire_get(document, "blackout_ms")))
+		log_at(level, &ctx, "flip ended: %s, writes stood still for %.1f ms", outcome,
+			wire_get_real(document, "blackout_ms", 0));
+	else
+		log_at(level, &ctx, "flip ended: %s%s%s%s%s", outcome, message ? ": " : "", message ? message : "",
+			hint ? "; " : "", hint ? hint : "");
+}
+
+/* The end of a run's fiber: the flip has ended, is stuck, or was left to the next start. */
+static void run_returned(struct run *run)
+{
+	struct watched *w = run->watched;
+	struct server *server = w->server;
+	enum flip_outcome outcome = flip_get_outcome(run->flip);
+	struct wire *document = flip_document(run->flip, true);
+
+	run->active = false;
+	log_end(run, document);
+	if (outcome != FLIP_NO_OUTCOME) {
+		w->flips[outcome]++;
+		metrics_observe_flip(run->flip);
+	}
+	if (flip_get_state(run->flip) == FLIP_ENDED) {
+		if (outcome != FLIP_NOTHING_TO_DO)
+			watch_remember(w, document);
+		w->run = NULL;
+		run->watched = NULL;
+		flip_off_event(run->flip, on_event, run);
+	}
+	wire_free(document);
+	fiber_cond_signal(&run->changed);
+	fiber_cond_signal(&server->changed);
+	if (!run->watched) {
+		run_unref(run);
+		watch_run_over(w);
+	}
+}
+
+static void run_main(void *arg)
+{
+	struct run *run = arg;
+
+	if (run->recover)
+		flip_recover(run->flip);
+	else
+		flip_run(run->flip);
+	run_returned(run);
+}
+
+static struct run *run_wrap(struct watched *w, struct live *live, struct flip *flip)
+{
+	struct run *run = xcalloc(1, sizeof(*run));
+
+	assert(!w->run);
+	run->watched = w;
+	run->live = live;
+	run->flip = flip;
+	run->refs = 1;
+	w->run = run;
+	flip_on_event(flip, on_event, run);
+	return run;
+}
+
+struct run *run_new(struct watched *w, const struct flip_request *request)
+{
+	struct live *live = live_use(w);
+	struct flip *flip = flip_new(live->cluster, w->server->journal, request, w->server->start_id);
+
+	return run_ref(run_wrap(w, live, flip));
+}
+
+int run_load(struct watched *w, const char *id, struct err *err)
+{
+	struct live *live = live_use(w);
+	struct flip *flip;
+	int r = flip_load(live->cluster, w->server->journal, id, w->server->start_id, &flip, err);
+
+	if (r < 0) {
+		live_done(live);
+		return r;
+	}
+	(void)run_wrap(w, live, flip);
+	return 0;
+}
+
+void run_begin(struct run *run, bool recover)
+{
+	char name[128];
+	struct strbuf b = {0};
+
+	assert(!run->active && run->watched);
+	run->active = true;
+	run->recover = recover;
+	strbuf_addf(&b, "flip %s", run->watched->name);
+	str_copy(name, sizeof(name), strbuf_str(&b));
+	strbuf_free(&b);
+	/* Nobody joins it: run->active and run->changed tell when it has returned. */
+	fiber_detach(fiber_spawn(name, run_main, run));
+}
+
+void run_listen(struct run *run, run_event_fn fn, void *arg)
+{
+	struct run_listener *l = xcalloc(1, sizeof(*l));
+
+	*l = (struct run_listener){.next = run->listeners, .fn = fn, .arg = arg};
+	run->listeners = l;
+}
+
+void run_unlisten(struct run *run, void *arg)
+{
+	for (struct run_listener **p = &run->listeners; *p; p = &(*p)->next) {
+		struct run_listener *l = *p;
+		if (l->arg != arg)
+			continue;
+		*p = l->next;
+		free(l);
+		return;
+	}
+}
+
+struct run *run_ref(struct run *run)
+{
+	run->refs++;
+	return run;
+}
+
+void run_unref(struct run *run)
+{
+	if (!run || --run->refs > 0)
+		return;
+	assert(!run->active && !run->listeners);
+	flip_free(run->flip);
+	live_done(run->live);
+	free(run);
+}
+
+bool run_over(const struct run *run)
+{
+	return !run->active && flip_get_state(run->flip) == FLIP_ENDED;
+}
+
+int run_wait(struct run *run, int64_t deadline_us)
+{
+	return fiber_cond_wait(&run->changed, deadline_us);
+}

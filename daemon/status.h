@@ -1,0 +1,19 @@
+/* status: the status document, a cluster at a time, and the short line for `systemctl status`. */
+#ifndef DAEMON_STATUS_H
+#define DAEMON_STATUS_H
+
+#include "lib/base/base.h"
+
+struct server;
+struct strbuf;
+struct watched;
+struct wire;
+
+/* One element of the document's clusters; a new value. */
+struct wire *status_cluster(struct watched *);
+/* {"clusters":[...]} as text: all, or those named. names NULL: all. Lets others run between clusters. */
+void MAY_WAIT status_print(struct server *, const char *const *names, int nnames, struct strbuf *);
+/* STATUS= for systemd, when it has changed. */
+void status_tell(struct server *);
+
+#endif

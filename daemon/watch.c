@@ -1,0 +1,403 @@
+/* watch: a cluster's life in the daemon, its state in one word, and what is done after each poll. */
+#include "daemon/watch.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/guard.h"
+#include "daemon/metrics.h"
+#include "daemon/run.h"
+#include "daemon/server.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/str.h"
+#include "lib/model/wire.h"
+
+static const struct {
+	const char *name;
+	enum log_level level;
+} states[] = {
+	[WATCH_STUCK] = {"stuck", LOG_LEVEL_ERROR},
+	[WATCH_RECOVERING] = {"recovering", LOG_LEVEL_WARNING},
+	[WATCH_ROLLING_BACK] = {"rolling_back", LOG_LEVEL_NOTICE},
+	[WATCH_FLIPPING] = {"flipping", LOG_LEVEL_NOTICE},
+	[WATCH_SPLIT_BRAIN] = {"split_brain", LOG_LEVEL_ERROR},
+	[WATCH_NO_MASTER] = {"no_master", LOG_LEVEL_ERROR},
+	[WATCH_UNREACHABLE] = {"unreachable", LOG_LEVEL_WARNING},
+	[WATCH_SETTLING] = {"settling", LOG_LEVEL_NOTICE},
+	[WATCH_DEGRADED] = {"degraded", LOG_LEVEL_WARNING},
+	[WATCH_OK] = {"ok", LOG_LEVEL_NOTICE},
+};
+
+const char *watch_state_name(enum watch_state state)
+{
+	return (size_t)state < COUNT_OF(states) ? states[state].name : "unknown";
+}
+
+/* State */
+
+static bool running(const struct facts_channel *c)
+{
+	return c && str_ieq(c->io, "Yes") && str_ieq(c->sql, "Yes");
+}
+
+static bool replica_well(const struct cluster_server *s)
+{
+	if (!s->facts.up || !s->facts.read_only)
+		return false;
+	for (int i = 0; i < s->facts.nchannels; i++) {
+		if (running(&s->facts.channels[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Everything that a flip would leave behind: the standby follows the master, the replicas follow somebody. */
+static bool degraded(const struct cluster *c, enum cluster_master master)
+{
+	if (master > CLUSTER_MASTER_TARGET)
+		return true;
+	const struct cluster_server *m = &c->side[master], *standby = &c->side[!master];
+
+	if (!running(facts_channel_from(&standby->facts, m->facts.id.server_id, m->conf->replication_host,
+		    m->conf->replication_port)))
+		return true;
+	for (int i = 0; i < c->nreplicas; i++) {
+		if (!replica_well(&c->replicas[i]))
+			return true;
+	}
+	return false;
+}
+
+static enum watch_state flip_part(const struct watched *w)
+{
+	if (w->unreadable)
+		return WATCH_STUCK;
+	if (!w->run)
+		return WATCH_OK;
+	switch (flip_get_state(w->run->flip)) {
+	case FLIP_STUCK:
+		return WATCH_STUCK;
+	case FLIP_RECOVERING:
+		return WATCH_RECOVERING;
+	case FLIP_RUNNING:
+		if (flip_rolling_back(w->run->flip))
+			return WATCH_ROLLING_BACK;
+		return flip_settling(w->run->flip) ? WATCH_SETTLING : WATCH_FLIPPING;
+	default:
+		return WATCH_OK;
+	}
+}
+
+static enum watch_state servers_part(const struct cluster *c)
+{
+	enum cluster_master master = cluster_master(c);
+
+	if (master == CLUSTER_MASTER_BOTH_WRITABLE)
+		return WATCH_SPLIT_BRAIN;
+	if (master == CLUSTER_MASTER_NONE_WRITABLE)
+		return WATCH_NO_MASTER;
+	if (!c->side[CONF_SOURCE].facts.up || !c->side[CONF_TARGET].facts.up)
+		return WATCH_UNREACHABLE;
+	return degraded(c, master) ? WATCH_DEGRADED : WATCH_OK;
+}
+
+enum watch_state watch_get_state(const struct watched *w)
+{
+	enum watch_state flip = flip_part(w), servers = servers_part(w->live->cluster);
+
+	return flip < servers ? flip : servers;
+}
+
+/* Readiness */
+
+static const struct facts *replica_facts(const struct cluster *c, struct arena *arena)
+{
+	struct facts *all = arena_alloc(arena, sizeof(*all) * (size_t)(c->nreplicas + 1));
+
+	for (int i = 0; i < c->nreplicas; i++)
+		all[i] = c->replicas[i].facts;
+	return all;
+}
+
+/* Once for each pair of polls, for the direction away from the master: the other one is never ready. */
+static void judge(struct watched *w)
+{
+	struct cluster *c = w->live->cluster;
+	enum cluster_master master = cluster_master(c);
+	enum conf_side from = master <= CLUSTER_MASTER_TARGET ? (enum conf_side)master : !w->judged_to;
+	struct cluster_server *old = &c->side[from], *new = &c->side[!from];
+
+	if (old->polls == w->judged_polls[from] || new->polls == w->judged_polls[!from])
+		return;
+	struct arena *arena = arena_new();
+	struct check_input input = {
+		.conf = c->conf,
+		.from = from,
+		.to = !from,
+		.old_facts = &old->facts,
+		.new_facts = &new->facts,
+		.old_error = old->error.code ? &old->error : NULL,
+		.new_error = new->error.code ? &new->error : NULL,
+		.nreplicas = c->nreplicas,
+		.replicas = replica_facts(c, arena),
+		.journal_id = journal_id(w->server->journal),
+		.flip_id = "",
+		.wall_ms = clock_wall_ms(),
+		.new_heartbeat_lag_ms = new->heartbeat_lag_ms,
+		.own_host = w->server->host,
+	};
+	preflight_judge(&input, true, arena, &w->judged);
+	arena_free(w->judged_arena);
+	w->judged_arena = arena;
+	w->judged_to = !from;
+	w->judged_polls[from] = old->polls;
+	w->judged_polls[!from] = new->polls;
+}
+
+bool watch_ready(const struct watched *w, enum conf_side to)
+{
+	const struct cluster *c = w->live->cluster;
+
+	return w->judged_arena && w->judged_to == to && w->judged.ready && !w->run && !w->unreadable &&
+	       cluster_master(c) == (enum cluster_master)!to;
+}
+
+/* After each poll */
+
+static int server_index(struct cluster *c, const struct cluster_server *s)
+{
+	for (int i = 0; i < cluster_nservers(c); i++) {
+		if (cluster_server_at(c, i) == s)
+			return i;
+	}
+	return 0;
+}
+
+static void note_server(struct watched *w, const struct cluster_server *s)
+{
+	struct log_ctx ctx = {.cluster = w->name, .server = s->conf->name};
+	bool *was_up = &w->server_up[server_index(s->cluster, s)];
+
+	if (*was_up != s->facts.up && s->facts.up)
+		log_at(LOG_LEVEL_INFO, &ctx, "answers: %s, %s", s->facts.version,
+			s->facts.read_only ? "closed" : "open");
+	else if (!s->facts.up && (*was_up || s->polls == 1))
+		log_at(LOG_LEVEL_WARNING, &ctx, "does not answer: %s", err_text(&s->error));
+	*was_up = s->facts.up;
+}
+
+static bool all_polled(struct cluster *c)
+{
+	for (int i = 0; i < cluster_nservers(c); i++) {
+		if (cluster_server_at(c, i)->polls == 0)
+			return false;
+	}
+	return true;
+}
+
+/* Changes of master and state are logged once. In a flip the steps tell the same. */
+static void note_state(struct watched *w)
+{
+	struct log_ctx ctx = {.cluster = w->name};
+	enum cluster_master master = cluster_master(w->live->cluster);
+	enum watch_state state = watch_get_state(w);
+
+	if (!all_polled(w->live->cluster))
+		return;
+	if (master != w->master && master <= CLUSTER_MASTER_TARGET && !w->run)
+		log_at(LOG_LEVEL_NOTICE, &ctx, "the master is %s", conf_side_name((enum conf_side)master));
+	w->master = master;
+	if (state == w->state)
+		return;
+	log_at(states[state].level, &ctx, "state %s%s%s", states[state].name,
+		w->state < WATCH_STATES ? ", was " : "", w->state < WATCH_STATES ? states[w->state].name : "");
+	w->state = state;
+}
+
+static void on_poll(struct cluster_server *s, void *arg)
+{
+	struct watched *w = arg;
+
+	if (s->cluster != w->live->cluster)
+		return;
+	if (s->facts.up)
+		metrics_observe_poll(s->poll_us);
+	note_server(w, s);
+	judge(w);
+	note_state(w);
+	guard_look(w);
+}
+
+/* Life */
+
+static struct live *live_new(struct watched *w, struct cluster *c)
+{
+	struct live *live = xcalloc(1, sizeof(*live));
+
+	live->cluster = c;
+	c->on_poll = on_poll;
+	c->on_poll_arg = w;
+	return live;
+}
+
+struct live *live_use(struct watched *w)
+{
+	w->live->users++;
+	return w->live;
+}
+
+void live_done(struct live *live)
+{
+	assert(live->users > 0);
+	if (--live->users == 0)
+		fiber_cond_signal(&live->idle);
+}
+
+static void MAY_WAIT live_end(struct live *live)
+{
+	while (live->users > 0)
+		(void)fiber_cond_wait(&live->idle, CLOCK_FOREVER);
+	cluster_stop(live->cluster);
+	cluster_free(live->cluster);
+	free(live);
+}
+
+static void retire_main(void *arg)
+{
+	live_end(arg);
+}
+
+/* Nobody waits for what has been replaced. */
+static void live_retire(struct live *live)
+{
+	live->cluster->on_poll = NULL;
+	fiber_detach(fiber_spawn("retire", retire_main, live));
+}
+
+static void reset_view(struct watched *w, const struct cluster *c)
+{
+	free(w->server_up);
+	w->server_up = xcalloc((size_t)cluster_nservers(c), sizeof(*w->server_up));
+	arena_free(w->judged_arena);
+	w->judged_arena = NULL;
+	w->judged = (struct preflight){0};
+	w->judged_to = CONF_TARGET;
+	w->judged_polls[0] = w->judged_polls[1] = 0;
+}
+
+int watch_new(struct server *server, struct conf *snapshot, const struct conf_cluster *conf, struct watched **ret,
+	struct err *err)
+{
+	struct cluster *c;
+	int r = cluster_new(snapshot, conf, &c, err);
+
+	if (r < 0)
+		return r;
+	struct watched *w = xcalloc(1, sizeof(*w));
+	w->server = server;
+	w->name = xstrdup(conf->name);
+	w->live = live_new(w, c);
+	w->configured = true;
+	w->last_blackout_us = -1;
+	w->guarded = -1;
+	w->state = WATCH_STATES;
+	w->master = CLUSTER_MASTER_UNKNOWN;
+	reset_view(w, c);
+	*ret = w;
+	return 0;
+}
+
+void watch_start(struct watched *w)
+{
+	cluster_start(w->live->cluster);
+}
+
+void watch_free(struct watched *w)
+{
+	assert(!w->run);
+	fiber_stop(w->guard);
+	cluster_free(w->next);
+	live_end(w->live);
+	wire_free(w->last_flip);
+	arena_free(w->judged_arena);
+	free(w->server_up);
+	free(w->unreadable);
+	free((char *)w->name);
+	free(w);
+}
+
+void watch_replace(struct watched *w, struct cluster *c)
+{
+	if (w->run) {
+		cluster_free(w->next);
+		w->next = c;
+		return;
+	}
+	live_retire(w->live);
+	w->live = live_new(w, c);
+	reset_view(w, c);
+	cluster_start(c);
+}
+
+static void gone_main(void *arg)
+{
+	watch_free(arg);
+}
+
+void watch_run_over(struct watched *w)
+{
+	if (!w->configured) {
+		log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = w->name},
+			"is not configured any more and has no flip left: no longer watched");
+		server_remove(w->server, w);
+		fiber_detach(fiber_spawn("forget", gone_main, w));
+		return;
+	}
+	struct cluster *next = w->next;
+	w->next = NULL;
+	if (next && !w->server->stopping)
+		watch_replace(w, next);
+	else
+		cluster_free(next);
+}
+
+/* The last flip */
+
+#define KILLED_KEPT 20
+
+/* Without steps, and small: a status shows it for every cluster. `show` has the whole. */
+static struct wire *shorten(const struct wire *document)
+{
+	struct wire *doc = wire_copy(document), *notable = wire_array(), *killed = wire_array();
+	const struct wire *all = wire_get(document, "checks");
+
+	for (size_t i = 0; i < wire_len(all); i++) {
+		const char *result = wire_get_str(wire_at(all, i), "result");
+		if (!str_eq(result, "ok") && !str_eq(result, "skip"))
+			wire_add(notable, wire_copy(wire_at(all, i)));
+	}
+	all = wire_get(document, "killed");
+	for (size_t i = 0; i < wire_len(all) && i < KILLED_KEPT; i++)
+		wire_add(killed, wire_copy(wire_at(all, i)));
+	wire_remove(doc, "steps");
+	wire_set(doc, "checks", notable);
+	wire_set(doc, "killed", killed);
+	return doc;
+}
+
+void watch_remember(struct watched *w, const struct wire *document)
+{
+	const char *outcome = wire_get_str(document, "outcome");
+	const char *ended = wire_get_str(document, "ended_at");
+	double blackout = wire_get_real(document, "blackout_ms", -1);
+	bool done = str_eq(outcome, "done");
+
+	wire_free(w->last_flip);
+	w->last_flip = shorten(document);
+	if (!ended || clock_parse_time(ended, &w->last_flip_at_ms) < 0)
+		w->last_flip_at_ms = 0;
+	w->last_blackout_us = blackout < 0 ? -1 : (int64_t)(blackout * 1000);
+	guard_set(w, done, str_eq(outcome, "rolled_back"), wire_get_str(document, done ? "from" : "to"));
+}

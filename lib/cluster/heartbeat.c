@@ -1,0 +1,90 @@
+/*
+ * heartbeat: one guarded UPDATE on the master per interval. flipd's account walks through read_only, so the statement
+ * itself asks for read_only = 0 and for the lock to be free or ours (experiments E4, E8); a flip pauses it from its
+ * fence to its opening all the same.
+ */
+#include "lib/cluster/heartbeat.h"
+
+#include <errno.h>
+
+#include "lib/base/clock.h"
+#include "lib/cluster/cluster.h"
+
+#define HEARTBEAT_LIMIT_MS 3000
+
+/* A session on today's master, or NULL when there is none to beat on. */
+static struct session *MAY_WAIT heartbeat_session(struct cluster *c)
+{
+	enum cluster_master m = cluster_master(c);
+	const struct conf_account *as = &c->conf->policy.heartbeat_account;
+	struct err err = {0};
+
+	if (c->heartbeat && (!session_alive(c->heartbeat) || (int)m != (int)c->heartbeat_side)) {
+		session_close(c->heartbeat);
+		c->heartbeat = NULL;
+	}
+	if (m > CLUSTER_MASTER_TARGET || !c->side[m].facts.schema_present)
+		return NULL;
+	if (!c->heartbeat) {
+		struct session *s = NULL;
+		if (session_open(c->side[m].node, SESSION_HEARTBEAT, as->user ? as : NULL,
+			    clock_us() + HEARTBEAT_LIMIT_MS * 1000, &s, &err) < 0)
+			return NULL;
+		c->heartbeat = s;
+		c->heartbeat_side = (enum conf_side)m;
+	}
+	return c->heartbeat;
+}
+
+static void MAY_WAIT heartbeat_once(struct cluster *c)
+{
+	struct err err = {0};
+	bool written = false;
+	struct session *s = heartbeat_session(c);
+
+	if (!s || c->heartbeat_paused || c->stopping)
+		return;
+	fiber_doing("heartbeat on %s", c->side[c->heartbeat_side].conf->name);
+	/* A refused or lost beat shows as lag; the poll says why. */
+	(void)!node_heartbeat(
+		s, c->lock_session[c->heartbeat_side], clock_us() + HEARTBEAT_LIMIT_MS * 1000, &written, &err);
+}
+
+void heartbeat_fiber_main(void *arg)
+{
+	struct cluster *c = arg;
+
+	while (!c->stopping) {
+		int64_t ms = c->heartbeat_fast_ms ? c->heartbeat_fast_ms : c->conf->policy.heartbeat_interval_ms;
+
+		if (!c->heartbeat_paused) {
+			c->heartbeat_busy = true;
+			heartbeat_once(c);
+			c->heartbeat_busy = false;
+			fiber_cond_signal(&c->heartbeat_wake);
+		}
+		fiber_doing("waiting for the next heartbeat");
+		if (fiber_cond_wait(&c->heartbeat_wake, clock_us() + ms * 1000) == -ECANCELED)
+			return;
+	}
+}
+
+void MAY_WAIT cluster_heartbeat_pause(struct cluster *c, int64_t deadline_us)
+{
+	c->heartbeat_paused = true;
+	while (c->heartbeat_busy)
+		if (fiber_cond_wait(&c->heartbeat_wake, deadline_us) < 0)
+			break;
+}
+
+void cluster_heartbeat_fast(struct cluster *c, int64_t interval_ms)
+{
+	c->heartbeat_fast_ms = interval_ms;
+	fiber_cond_signal(&c->heartbeat_wake);
+}
+
+void cluster_heartbeat_resume(struct cluster *c)
+{
+	c->heartbeat_paused = false;
+	c->heartbeat_fast_ms = 0;
+}

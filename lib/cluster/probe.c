@@ -1,0 +1,192 @@
+/*
+ * probe: an outside view of a flip. It writes as an account that the fence stops, the way applications go: to both
+ * servers ("servers"), or to whatever the first DNS endpoint names at that moment ("endpoint"). Its last write accepted
+ * by old and its first accepted by new are the blackout that clients saw.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "lib/cluster/cluster.h"
+
+#define PROBE_LIMIT_US 2000000 /* one write may hang that long behind a fence before the session is given up */
+
+struct probe_lane { /* the writes to one side */
+	struct probe *probe;
+	enum conf_side side;
+	struct session *session;
+	struct fiber *fiber;
+};
+
+struct probe {
+	struct cluster *cluster;
+	enum conf_side old_side;
+	int64_t interval_us;
+	bool by_endpoint, stop;
+	uint64_t seq;
+	struct probe_lane lane[2];
+	struct probe_result result;
+	struct fiber_cond seen;
+};
+
+static void probe_note(struct probe *p, enum conf_side side, enum act act)
+{
+	struct probe_result *r = &p->result;
+
+	if (act != ACT_DONE) {
+		r->refused++;
+		return;
+	}
+	r->writes++;
+	if (side == p->old_side) {
+		r->last_old_us = clock_us();
+		r->last_old_at_ms = clock_wall_ms();
+	} else if (!r->first_new_us) {
+		r->first_new_us = clock_us();
+		r->first_new_at_ms = clock_wall_ms();
+		fiber_cond_signal(&p->seen);
+	}
+}
+
+static int MAY_WAIT lane_open(struct probe_lane *l, struct err *err)
+{
+	struct cluster *c = l->probe->cluster;
+
+	return session_open(c->side[l->side].node, SESSION_PROBE, &c->conf->policy.fence_probe,
+		clock_us() + PROBE_LIMIT_US, &l->session, err);
+}
+
+static void MAY_WAIT lane_write(struct probe_lane *l)
+{
+	struct err err = {0};
+	enum act act = ACT_UNKNOWN;
+
+	if (l->session && !session_alive(l->session)) {
+		session_close(l->session);
+		l->session = NULL;
+	}
+	if (!l->session && lane_open(l, &err) < 0)
+		l->session = NULL;
+	if (l->session)
+		act = node_probe_write(l->session, ++l->probe->seq, clock_us() + PROBE_LIMIT_US, &err);
+	probe_note(l->probe, l->side, act);
+}
+
+static void lane_fiber(void *arg)
+{
+	struct probe_lane *l = arg;
+
+	while (!l->probe->stop) {
+		int64_t next = clock_us() + l->probe->interval_us;
+
+		lane_write(l);
+		int64_t left = next - clock_us();
+		if (l->probe->stop || fiber_sleep_us(left > 0 ? left : 0) == -ECANCELED)
+			return;
+	}
+}
+
+/* Which side the first DNS endpoint names now; the old side when it cannot be asked. */
+static enum conf_side MAY_WAIT endpoint_side(struct probe *p)
+{
+	struct cluster *c = p->cluster;
+	struct provider_ctx ctx = {.cluster = c->conf->name, .run = "", .flip_id = "", .step = "probe",
+		.from = p->old_side, .to = !p->old_side, .old_server = &c->conf->side[p->old_side],
+		.new_server = &c->conf->side[!p->old_side]};
+	enum endpoint_at at = ENDPOINT_AT_OTHER;
+	struct err err = {0};
+
+	for (int i = 0; i < c->conf->nendpoints; i++) {
+		if (c->conf->endpoints[i].kind != CONF_ENDPOINT_DNS || !c->endpoint_ops[i])
+			continue;
+		if (c->endpoint_ops[i]->look(c->endpoints[i], &ctx, clock_us() + PROBE_LIMIT_US, &at, &err) == ACT_DONE &&
+			at != ENDPOINT_AT_OTHER)
+			return (enum conf_side)at;
+		break;
+	}
+	return p->old_side;
+}
+
+static void endpoint_fiber(void *arg)
+{
+	struct probe *p = arg;
+
+	while (!p->stop) {
+		int64_t next = clock_us() + p->interval_us;
+
+		lane_write(&p->lane[endpoint_side(p)]);
+		int64_t left = next - clock_us();
+		if (p->stop || fiber_sleep_us(left > 0 ? left : 0) == -ECANCELED)
+			return;
+	}
+}
+
+static bool has_dns(const struct cluster *c)
+{
+	for (int i = 0; i < c->conf->nendpoints; i++)
+		if (c->conf->endpoints[i].kind == CONF_ENDPOINT_DNS)
+			return true;
+	return false;
+}
+
+int MAY_WAIT probe_start(struct cluster *c, enum conf_side old_side, struct probe **ret, struct err *err)
+{
+	const struct conf_policy *policy = &c->conf->policy;
+	struct probe *p;
+
+	if (policy->probe_via == CONF_VIA_NONE || !policy->fence_probe.user)
+		return err_set(err, -ENOENT, "no probe: %s",
+			policy->fence_probe.user ? "probe.via is none" : "no fence_probe account is configured");
+	p = xcalloc(1, sizeof(*p));
+	p->cluster = c;
+	p->old_side = old_side;
+	p->interval_us = policy->probe_interval_us;
+	p->by_endpoint = policy->probe_via == CONF_VIA_ENDPOINT && has_dns(c);
+	p->result.via = p->by_endpoint ? "endpoint" : "servers";
+	p->result.interval_ms = (double)p->interval_us / 1000.0;
+	for (int i = 0; i < 2; i++)
+		p->lane[i] = (struct probe_lane){.probe = p, .side = (enum conf_side)i};
+	if (lane_open(&p->lane[old_side], err) < 0 || lane_open(&p->lane[!old_side], err) < 0) {
+		err_wrap(err, "the probe cannot log in");
+		probe_stop(p, NULL);
+		return -EACCES;
+	}
+	if (p->by_endpoint)
+		p->lane[old_side].fiber = fiber_spawn("probe", endpoint_fiber, p);
+	for (int i = 0; i < 2 && !p->by_endpoint; i++)
+		p->lane[i].fiber = fiber_spawn("probe", lane_fiber, &p->lane[i]);
+	*ret = p;
+	return 0;
+}
+
+void MAY_WAIT probe_stop(struct probe *p, struct probe_result *ret)
+{
+	if (!p)
+		return;
+	p->stop = true;
+	for (int i = 0; i < 2; i++) {
+		fiber_stop(p->lane[i].fiber);
+		session_close(p->lane[i].session);
+	}
+	if (ret)
+		*ret = p->result;
+	free(p);
+}
+
+bool probe_seen_new(const struct probe *p)
+{
+	return p->result.first_new_us != 0;
+}
+
+void MAY_WAIT probe_await_new(struct probe *p, int64_t deadline_us)
+{
+	while (!p->result.first_new_us)
+		if (fiber_cond_wait(&p->seen, deadline_us) < 0)
+			return;
+}
+
+void probe_session_ids(const struct probe *p, uint64_t ret_ids[2])
+{
+	for (int i = 0; i < 2; i++)
+		ret_ids[i] = p && p->lane[i].session ? session_get_mark(p->lane[i].session)->id : 0;
+}

@@ -1,0 +1,33 @@
+/*
+ * decide: one engine for roll back, withdrawal and recovery: look at both servers, ask the table (lib/model/recover),
+ * act, look again, until the flip has ended or is stuck.
+ */
+#ifndef FLIP_DECIDE_H
+#define FLIP_DECIDE_H
+
+#include "lib/flip/flip_priv.h"
+
+struct look_side {
+	struct flip *flip;
+	struct flip_side *side;
+	struct recover_side seen;
+	struct node_proof proof;   /* when seen.up */
+	uint64_t beyond;           /* how many transactions of its own beyond the journaled position */
+	struct gtid first;         /* the first of them */
+	bool foreign;
+	struct err err;            /* why it is out of reach */
+};
+
+struct look {
+	struct look_side old_view, new_view;
+};
+
+void MAY_WAIT look_both(struct flip *, struct look *ret);
+void MAY_WAIT look_input(struct flip *, struct look *, struct recover_input *ret);
+
+/* What an action led to. */
+enum decide_next { DECIDE_LOOK_AGAIN, DECIDE_LATER, DECIDE_ENDED };
+enum decide_next MAY_WAIT decide_act(struct flip *, const struct recover_decision *, struct look *);
+void MAY_WAIT decide_end(struct flip *, enum flip_outcome);
+
+#endif

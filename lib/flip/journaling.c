@@ -1,0 +1,239 @@
+/*
+ * journaling: what a flip writes into the journal, and how a later life reads it back. One kind of record per fact;
+ * the replay of all records gives the state that recovery decides from.
+ *
+ *     begin, end      a step            noted    settings to restore      position  old's final one
+ *     session         a connection      hooks    before_fence begun       intent, revoke, opened
+ *     row             written on old    fence    baseline of new          endpoint  begun, switched
+ *     closing         row is being closed by us                           word      an operator's
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/flip_priv.h"
+
+int MAY_WAIT jn_write(
+	struct flip *f, const char *kind, const char *step, struct wire *data, bool durable, struct err *err)
+{
+	char *text = data ? wire_dump(data, 0) : xstrdup("{}");
+	int rc = journal_write(f->journal, f->id, kind, step, text, durable, err);
+
+	free(text);
+	wire_free(data);
+	if (rc < 0)
+		err_wrap(err, "journal (%s)", kind);
+	return rc;
+}
+
+static void set_gtid(struct wire *o, const char *key, const struct gtid_list *l)
+{
+	char buf[GTID_MAX * 44];
+
+	wire_set_str(o, key, gtid_format(l, buf, sizeof(buf)));
+}
+
+static void read_gtid(const struct wire *o, const char *key, struct gtid_list *ret)
+{
+	const char *s = wire_get_str(o, key);
+
+	memset(ret, 0, sizeof(*ret));
+	if (s && gtid_parse(s, ret) < 0)
+		memset(ret, 0, sizeof(*ret));
+}
+
+struct wire *jn_position(const struct facts_position *p)
+{
+	struct wire *o = wire_object();
+
+	wire_set_str(o, "file", p->file);
+	wire_set_int(o, "pos", (int64_t)p->pos);
+	set_gtid(o, "binlog_pos", &p->binlog_pos);
+	set_gtid(o, "binlog_state", &p->binlog_state);
+	set_gtid(o, "slave_pos", &p->slave_pos);
+	set_gtid(o, "current_pos", &p->current_pos);
+	return o;
+}
+
+void jn_read_position(const struct wire *o, struct facts_position *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (wire_get_str(o, "file"))
+		str_copy(ret->file, sizeof(ret->file), wire_get_str(o, "file"));
+	ret->pos = (uint64_t)wire_get_int(o, "pos", 0);
+	read_gtid(o, "binlog_pos", &ret->binlog_pos);
+	read_gtid(o, "binlog_state", &ret->binlog_state);
+	read_gtid(o, "slave_pos", &ret->slave_pos);
+	read_gtid(o, "current_pos", &ret->current_pos);
+}
+
+struct wire *jn_mark(const struct session_mark *m)
+{
+	struct wire *o = wire_object();
+
+	wire_set_int(o, "id", (int64_t)m->id);
+	wire_set_str(o, "account", m->account);
+	wire_set_str(o, "host", m->server.hostname);
+	wire_set_int(o, "port", m->server.port);
+	wire_set_int(o, "server_id", m->server.server_id);
+	wire_set_str(o, "uuid", m->server.uuid);
+	wire_set_int(o, "boot_s", m->server.boot_s);
+	return o;
+}
+
+static void copy_str(char *buf, size_t size, const struct wire *o, const char *key)
+{
+	const char *s = wire_get_str(o, key);
+
+	str_copy(buf, size, s ? s : "");
+}
+
+int jn_read_mark(const struct wire *o, struct session_mark *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->id = (uint64_t)wire_get_int(o, "id", 0);
+	copy_str(ret->account, sizeof(ret->account), o, "account");
+	copy_str(ret->server.hostname, sizeof(ret->server.hostname), o, "host");
+	copy_str(ret->server.uuid, sizeof(ret->server.uuid), o, "uuid");
+	ret->server.port = (uint32_t)wire_get_int(o, "port", 0);
+	ret->server.server_id = (uint32_t)wire_get_int(o, "server_id", 0);
+	ret->server.boot_s = wire_get_int(o, "boot_s", 0);
+	return ret->id ? 0 : -EINVAL;
+}
+
+enum recover_phase jn_phase(const struct flip *f)
+{
+	if (f->opened)
+		return RECOVER_OPENED;
+	if (f->intent && !f->revoked)
+		return RECOVER_INTENT;
+	return f->fence_journaled ? RECOVER_FENCED : RECOVER_BEFORE_FENCE;
+}
+
+static void replay_step(struct flip *f, const struct journal_record *r, const struct wire *d)
+{
+	static const struct {
+		const char *word;
+		enum step_status status;
+	} ends[] = {{"done", STEP_DONE}, {"skipped", STEP_WAS_SKIPPED}, {"failed", STEP_FAILED}, {"undone", STEP_UNDONE}};
+
+	for (int i = 0; i < steps_count; i++) {
+		if (!str_eq(steps[i].name, r->step))
+			continue;
+		struct step_state *st = &f->st[i];
+		if (str_eq(r->kind, "begin")) {
+			st->begun = true;
+			st->status = STEP_UNKNOWN;
+			st->started_wall_ms = r->at_ms;
+			return;
+		}
+		st->duration_us = wire_get_int(d, "us", -1);
+		for (size_t k = 0; k < COUNT_OF(ends); k++)
+			if (str_eq(ends[k].word, wire_get_str(d, "state")))
+				st->status = ends[k].status;
+	}
+}
+
+static void replay_session(struct flip *f, const struct wire *d)
+{
+	const char *side = wire_get_str(d, "side");
+	struct flip_side *s = flip_side_by(f, str_eq(side, "target") ? CONF_TARGET : CONF_SOURCE);
+	struct session_mark m;
+
+	if (jn_read_mark(d, &m) < 0 || s->nmarks == MARKS_MAX)
+		return;
+	s->marks[s->nmarks++] = m;
+	if (!s->identity.server_id)
+		s->identity = m.server;
+}
+
+static void replay_noted(struct flip *f, const struct wire *d)
+{
+	copy_str(f->noted_scheduler, sizeof(f->noted_scheduler), d, "event_scheduler");
+	f->noted_semi_sync = wire_get_bool(d, "semi_sync");
+	f->scheduler_changed = wire_get_bool(d, "scheduler_changed");
+	f->semi_sync_changed = wire_get_bool(d, "semi_sync_changed");
+}
+
+static void replay_fence(struct flip *f, const struct journal_record *r, const struct wire *d)
+{
+	f->fence_journaled = f->fence_issued = true;
+	f->fence_wall_ms = r->at_ms;
+	f->attempt = (int)wire_get_int(d, "attempt", 1);
+	f->use_gtid = wire_get_bool(d, "gtid");
+	jn_read_position(wire_get(d, "baseline"), &f->baseline);
+	f->has_baseline = true;
+	f->has_final = false;
+}
+
+static void replay_intent(struct flip *f, const struct wire *d)
+{
+	f->intent = true;
+	f->revoked = false;
+	jn_read_position(wire_get(d, "final"), &f->final);
+	f->has_final = true;
+	jn_read_position(wire_get(d, "repoint"), &f->repoint);
+	f->open_unknown = true; /* whether the opening was sent is not known to this life */
+}
+
+static void replay_endpoint(struct flip *f, const struct wire *d)
+{
+	int64_t i = wire_get_int(d, "index", -1);
+
+	if (i < 0 || i >= f->conf->nendpoints)
+		return;
+	f->ends[i].begun = true;
+	if (wire_get_bool(d, "switched"))
+		f->ends[i].state = EP_SWITCHED;
+}
+
+static void replay_one(struct flip *f, const struct journal_record *r, const struct wire *d)
+{
+	if (str_eq(r->kind, "begin") || str_eq(r->kind, "end"))
+		replay_step(f, r, d);
+	else if (str_eq(r->kind, "requested")) {
+		copy_str(f->request.user, sizeof(f->request.user), d, "user");
+		f->request.uid = wire_get_int(d, "uid", 0);
+		f->request.pid = wire_get_int(d, "pid", 0);
+	} else if (str_eq(r->kind, "session"))
+		replay_session(f, d);
+	else if (str_eq(r->kind, "row"))
+		f->row_written = true;
+	else if (str_eq(r->kind, "noted"))
+		replay_noted(f, d);
+	else if (str_eq(r->kind, "hooks"))
+		f->hooks_begun = true;
+	else if (str_eq(r->kind, "fence"))
+		replay_fence(f, r, d);
+	else if (str_eq(r->kind, "intent"))
+		replay_intent(f, d);
+	else if (str_eq(r->kind, "revoke"))
+		f->revoked = true;
+	else if (str_eq(r->kind, "opened")) {
+		f->opened = true;
+		f->opened_wall_ms = r->at_ms;
+	} else if (str_eq(r->kind, "endpoint"))
+		replay_endpoint(f, d);
+	else if (str_eq(r->kind, "closing"))
+		f->closing = true;
+	else if (str_eq(r->kind, "warning"))
+		flip_warn(f, "%s", wire_get_str(d, "text") ? wire_get_str(d, "text") : "");
+}
+
+/* A damaged record is passed over: every fact it could hold is asked of the servers again, or fails closed. */
+void jn_replay(struct flip *f, const struct journal_record *r, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct wire *d = NULL;
+		struct err err = {0};
+
+		if (wire_parse(r[i].data, strlen(r[i].data), &d, &err) < 0)
+			d = NULL;
+		replay_one(f, &r[i], d);
+		wire_free(d);
+	}
+	if (f->opened)
+		f->open_unknown = false;
+}

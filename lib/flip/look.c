@@ -1,0 +1,149 @@
+/*
+ * look: what both servers show, for a decision. In this order, per side: recognise the server, kill this flip's own
+ * earlier sessions and see them gone, take the lock, match the flip's row, read the state. A side where that could not
+ * be done is out of reach. Only then is what a server shows believed.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/decide.h"
+
+#define LOOK_LIMIT_MS 2000
+
+static int MAY_WAIT look_lock(struct flip *f, struct flip_side *s, struct look_side *v)
+{
+	uint64_t holder = 0;
+	enum act act;
+	int rc = sess_open(f, s, SESSION_LOCK, flip_deadline(LOOK_LIMIT_MS), &v->err);
+
+	if (rc < 0)
+		return rc;
+	if (s->locked)
+		return 0;
+	act = node_lock_take(s->lock, flip_deadline(LOOK_LIMIT_MS), &holder, &v->err);
+	if (act == ACT_REFUSED) {
+		v->foreign = true; /* this flip's own sessions are gone by now: it is somebody else's */
+		return 0;
+	}
+	if (act != ACT_DONE)
+		return flip_rc(act, &v->err);
+	s->locked = true;
+	f->cluster->lock_session[s->side] = session_get_mark(s->lock)->id;
+	return 0;
+}
+
+/* A row that says closed although this flip has not closed it was closed by an operator or another flipd. */
+static int MAY_WAIT look_row(struct flip *f, struct flip_side *s, struct look_side *v)
+{
+	struct node_row row;
+	struct err err = {0};
+	enum act act = node_row_read(s->reaper, f->id, flip_deadline(LOOK_LIMIT_MS), &row, &err);
+
+	if (act == ACT_UNKNOWN) {
+		v->err = err;
+		return flip_rc(act, &err);
+	}
+	if (act == ACT_DONE && str_eq(row.state, "closed") && !f->closing)
+		v->foreign = true;
+	if (act == ACT_DONE && !str_eq(row.journal, journal_id(f->journal)))
+		v->foreign = true;
+	return 0;
+}
+
+static void judge_side(struct flip *f, struct look_side *v)
+{
+	const struct facts_position *now = &v->proof.position;
+	bool old = v->side == &f->old_side;
+	const struct facts_position *base = old ? &f->final : &f->baseline;
+
+	v->seen.up = true;
+	v->seen.writable = !v->proof.read_only;
+	if (old ? f->has_final : f->has_baseline)
+		v->beyond =
+			gtid_own_beyond(&now->binlog_state, &base->binlog_state, v->side->identity.server_id, &v->first);
+	v->seen.beyond = v->beyond > 0;
+}
+
+static void look_fiber(void *arg)
+{
+	struct look_side *v = arg;
+	struct flip *f = v->flip;
+	struct flip_side *s = v->side;
+	enum act act;
+
+	act = sess_quiet(f, s, true, flip_deadline(LOOK_LIMIT_MS), &v->err);
+	if (act == ACT_DONE && look_lock(f, s, v) == 0 && look_row(f, s, v) == 0) {
+		struct session *on = v->foreign ? s->reaper : s->lock;
+		act = node_prove(on, flip_deadline(LOOK_LIMIT_MS), &v->proof, &v->err);
+		if (act == ACT_DONE)
+			judge_side(f, v);
+	}
+	s->out_of_reach = !v->seen.up;
+	if (!v->seen.up)
+		err_server(&v->err, s->server->conf->name);
+}
+
+void MAY_WAIT look_both(struct flip *f, struct look *ret)
+{
+	struct look_side *v[] = {&ret->old_view, &ret->new_view};
+	struct fiber *fibers[2];
+
+	memset(ret, 0, sizeof(*ret));
+	ret->old_view.side = &f->old_side;
+	ret->new_view.side = &f->new_side;
+	for (int i = 0; i < 2; i++) {
+		v[i]->flip = f;
+		fibers[i] = fiber_spawn("look", look_fiber, v[i]);
+	}
+	for (int i = 0; i < 2; i++)
+		fiber_join(fibers[i]);
+	for (int i = 0; i < 2; i++)
+		if (f->word.said && f->word.side == v[i]->side->side && !v[i]->seen.up)
+			v[i]->seen.word = f->word.word;
+}
+
+/* New can get there: its applier runs, and reaches old's final position within max_blackout. */
+static bool MAY_WAIT look_reachable(struct flip *f, struct look *l)
+{
+	int64_t end = flip_deadline(f->policy.max_blackout_ms);
+	struct node_goal goal;
+
+	if (!l->new_view.seen.up || !f->has_final)
+		return false;
+	goal_of(f, &goal);
+	do {
+		struct err err = {0};
+		enum act act = node_wait_position(f->new_side.reaper, &goal, 1000, flip_deadline(2500), &err);
+		if (act == ACT_DONE)
+			return true;
+		if (act == ACT_UNKNOWN || fiber_sleep_ms(10) < 0)
+			return false;
+	} while (clock_us() < end);
+	return false;
+}
+
+void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->phase = jn_phase(f);
+	ret->old_side = l->old_view.seen;
+	ret->new_side = l->new_view.seen;
+	ret->foreign = l->old_view.foreign || l->new_view.foreign;
+	ret->row_written = f->row_written;
+	ret->guard_fence = f->policy.guard == CONF_GUARD_FENCE;
+	ret->accept_loss = f->word.said && f->word.accept_loss;
+	ret->settle_over = clock_us() > settle_deadline(f);
+	/* An abort or a budget that ran out does not wait for a position: back is where it was told to go. */
+	bool closed = l->new_view.seen.up && !l->new_view.seen.writable && !l->new_view.seen.beyond;
+	if (ret->phase == RECOVER_INTENT && closed && !f->aborting && !f->out_of_time)
+		ret->position_reachable = look_reachable(f, l);
+	ret->position_reached = ret->position_reachable;
+	if (ret->phase == RECOVER_FENCED && closed && !l->old_view.seen.up && l->old_view.seen.word)
+		ret->position_reached = look_reachable(f, l);
+	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered && ret->phase == RECOVER_FENCED &&
+		      !f->aborting && !f->intent && l->old_view.seen.up && !l->old_view.seen.writable &&
+		      !l->old_view.seen.beyond && closed && f->has_final &&
+		      clock_wall_ms() - f->fence_wall_ms < f->policy.max_blackout_ms;
+}

@@ -1,0 +1,376 @@
+/*
+ * steps_after: the rows from detach to finish. Applications are served already; what is done here makes the way back
+ * and tidies up. Each run looks, acts, looks again, so that a later life can run it again.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/flip_priv.h"
+
+#define REPLICATION_UP_MS 10000
+#define SPREAD_EVERY_MS 100
+
+static int MAY_WAIT side_ready(struct flip *f, struct flip_side *s, struct err *err)
+{
+	int rc = sess_open(f, s, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
+
+	return rc == 0 ? sess_open(f, s, SESSION_REAPER, flip_deadline(ROUND_TRIP_MS), err) : rc;
+}
+
+/* A struct facts is large: it lives in the arena, not on a fiber's stack. */
+static int MAY_WAIT side_facts(struct session *s, struct arena *a, struct facts **ret, struct err *err)
+{
+	*ret = arena_alloc(a, sizeof(**ret));
+	return flip_rc(node_facts(s, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), *ret, err), err);
+}
+
+/* --- detach -------------------------------------------------------------------------------------------------- */
+
+int MAY_WAIT step_detach(struct flip *f, struct err *err)
+{
+	int rc = side_ready(f, &f->new_side, err);
+
+	if (rc < 0)
+		return rc;
+	return flip_rc(node_forget_replication(f->new_side.act, flip_deadline(REPLICATION_UP_MS), err), err);
+}
+
+int MAY_WAIT step_detach_verify(struct flip *f, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts *facts = NULL;
+	int rc = side_facts(f->new_side.act, a, &facts, err);
+
+	if (rc < 0)
+		return rc;
+	if (facts->read_only)
+		return err_set(err, -EPERM, "%s is closed again: somebody's hand or a restart", f->new_side.server->conf->name);
+	if (f->old_side.identity.server_id && facts_channel_from(facts, f->old_side.identity.server_id, NULL, 0))
+		return err_set(err, -EIO, "%s still has its replication from %s", f->new_side.server->conf->name,
+			f->old_side.server->conf->name);
+	return 0;
+}
+
+/* --- reverse ------------------------------------------------------------------------------------------------- */
+
+/* Old closed, and nothing of its own beyond the final position: else it is kept out. Looks at its binlog's state. */
+static int MAY_WAIT prove_old_unmoved(struct flip *f, struct err *err)
+{
+	struct flip_side *o = &f->old_side;
+	struct node_proof p;
+	struct gtid first;
+	uint64_t beyond;
+	enum act act = node_prove(o->act, flip_deadline(ROUND_TRIP_MS), &p, err);
+
+	if (act != ACT_DONE)
+		return flip_rc(act, err);
+	err_server(err, o->server->conf->name);
+	if (!p.read_only)
+		return err_set(err, -EPERM, "%s is open", o->server->conf->name);
+	beyond = gtid_own_beyond(&p.position.binlog_state, &f->final.binlog_state, o->identity.server_id, &first);
+	if (beyond == 0)
+		return 0;
+	f->old_out = true;
+	err_hint(err, "look at them with mariadb-binlog on %s, bring over by hand what is wanted, then seed it anew from %s",
+		o->server->conf->name, f->new_side.server->conf->name);
+	return err_set(err, -ESTALE,
+		"%s has %llu transactions after the final position, from %u-%u-%llu on: it is kept out of replication",
+		o->server->conf->name, (unsigned long long)beyond, first.domain, first.server, (unsigned long long)first.seq);
+}
+
+void way_back(const struct flip *f, struct node_follow *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->master = f->new_side.server->conf;
+	ret->account = &f->new_side.server->conf->replication;
+	ret->use_gtid = f->use_gtid;
+	/* Strict mode refuses a position before the server's own last event (E21): per domain the later one. */
+	gtid_later(&f->baseline.binlog_pos, &f->final.binlog_pos, &ret->gtid_slave_pos);
+	ret->has_slave_pos = f->use_gtid;
+	str_copy(ret->file, sizeof(ret->file), f->baseline.file);
+	ret->pos = f->baseline.pos;
+}
+
+static const struct facts_channel *channel_from_new(const struct flip *f, const struct facts *facts)
+{
+	const struct conf_server *n = f->new_side.server->conf;
+	const struct facts_channel *ch = facts_channel_from(facts, 0, n->replication_host, n->replication_port);
+
+	if (!ch && f->new_side.identity.server_id)
+		ch = facts_channel_from(facts, f->new_side.identity.server_id, NULL, 0);
+	return ch;
+}
+
+int MAY_WAIT step_reverse(struct flip *f, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct node_follow follow;
+	struct facts *facts = NULL;
+	int rc;
+
+	if (f->old_out)
+		return err_set(err, -ESTALE, "%s is kept out of replication", f->old_side.server->conf->name);
+	rc = side_ready(f, &f->old_side, err);
+	if (rc == 0)
+		rc = prove_old_unmoved(f, err);
+	if (rc == 0)
+		rc = side_facts(f->old_side.act, a, &facts, err);
+	if (rc < 0)
+		return rc;
+	if (channel_from_new(f, facts)) /* an earlier life or try set it up: only start it */
+		return flip_rc(node_start_replication(f->old_side.act, flip_deadline(REPLICATION_UP_MS), err), err);
+	way_back(f, &follow);
+	return flip_rc(node_follow(f->old_side.act, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
+}
+
+static bool runs(const struct facts_channel *ch)
+{
+	return ch && !strcasecmp(ch->io, "Yes") && !strcasecmp(ch->sql, "Yes");
+}
+
+/* Waits until both threads run; the server's own word for why they do not. */
+static int MAY_WAIT await_replication(struct flip *f, struct session *s, const char *name, struct err *err)
+{
+	int64_t end = flip_deadline(REPLICATION_UP_MS);
+	int64_t pause_ms = 2;
+
+	for (;;) {
+		struct arena *a CLEANUP(arena_freep) = arena_new();
+		struct facts *facts = NULL;
+		const struct facts_channel *ch;
+		int rc = side_facts(s, a, &facts, err);
+
+		if (rc < 0)
+			return rc;
+		ch = channel_from_new(f, facts);
+		if (runs(ch))
+			return 0;
+		if (clock_us() > end) {
+			err_server(err, name);
+			return err_set(err, -EIO, "%s does not replicate from %s: IO %s, SQL %s: %s", name,
+				f->new_side.server->conf->name, ch ? ch->io : "none", ch ? ch->sql : "none",
+				ch && ch->last_error[0] ? ch->last_error : "no error shown");
+		}
+		rc = fiber_sleep_ms(pause_ms);
+		if (rc < 0)
+			return rc;
+		pause_ms = pause_ms < 50 ? pause_ms * 2 : 50;
+	}
+}
+
+int MAY_WAIT step_reverse_verify(struct flip *f, struct err *err)
+{
+	int rc = await_replication(f, f->old_side.act, f->old_side.server->conf->name, err);
+
+	if (rc == 0)
+		rc = prove_old_unmoved(f, err);
+	if (rc == 0)
+		guard_stop(f);
+	return rc;
+}
+
+/* --- late rows ----------------------------------------------------------------------------------------------- */
+
+int MAY_WAIT step_flush_again(struct flip *f, struct err *err)
+{
+	struct err why = {0};
+	enum act act;
+
+	(void)err;
+	if (f->policy.flush == CONF_FLUSH_NEVER || f->old_out || !f->old_side.act)
+		return STEP_SKIPPED;
+	act = node_flush(f->old_side.act, 5000, flip_deadline(8000), &why);
+	if (act != ACT_DONE)
+		flip_step_detail(f, "flush_again", "%s", err_text(&why));
+	return act == ACT_DONE ? 0 : STEP_SKIPPED;
+}
+
+static int MAY_WAIT repoint_one(struct flip *f, struct cluster_server *r, int64_t deadline_us, struct err *err)
+{
+	struct session *s = NULL;
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct node_follow follow;
+	struct node_goal goal;
+	struct facts *facts = NULL;
+	enum act act = ACT_REFUSED;
+	int rc = session_open(r->node, SESSION_ACT, NULL, flip_deadline(ROUND_TRIP_MS), &s, err);
+
+	if (rc < 0)
+		return rc;
+	session_tag(s, f->id, "repoint");
+	rc = side_facts(s, a, &facts, err);
+	if (rc == 0 && channel_from_new(f, facts)) { /* an earlier try has done it */
+		rc = await_replication(f, s, r->conf->name, err);
+		session_close(s);
+		return rc;
+	}
+	goal_of(f, &goal);
+	while (rc == 0 && act != ACT_DONE && clock_us() < deadline_us) {
+		err_clear(err);
+		act = node_wait_position(s, &goal, 1000, flip_deadline(3000), err);
+		if (act == ACT_UNKNOWN)
+			rc = flip_rc(act, err);
+		else if (act == ACT_REFUSED)
+			rc = fiber_sleep_ms(50);
+	}
+	if (rc == 0 && act != ACT_DONE)
+		rc = -ETIME;
+	if (rc == 0) {
+		way_back(f, &follow);
+		follow.has_slave_pos = false; /* its own position goes on: it has all of old, and new knows it */
+		str_copy(follow.file, sizeof(follow.file), f->repoint.file);
+		follow.pos = f->repoint.pos;
+		rc = flip_rc(node_follow(s, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
+	}
+	if (rc == 0)
+		rc = await_replication(f, s, r->conf->name, err);
+	session_close(s);
+	return rc;
+}
+
+struct repointer {
+	struct flip *f;
+	struct cluster_server *r;
+	int64_t deadline_us;
+};
+
+/* Tried again until settle_timeout: a replica that is down now may be back in a minute. */
+static void repoint_fiber(void *arg)
+{
+	struct repointer *w = arg;
+	int rc;
+
+	for (;;) {
+		struct err err = {0};
+		rc = repoint_one(w->f, w->r, w->deadline_us, &err);
+		if (rc == 0 || rc == -ECANCELED)
+			return;
+		if (clock_us() > w->deadline_us) {
+			flip_warn(w->f, "replica %s does not follow %s: %s", w->r->conf->name,
+				w->f->new_side.server->conf->name, err_text(&err));
+			return;
+		}
+		if (fiber_sleep_ms(500) < 0)
+			return;
+	}
+}
+
+int64_t settle_deadline(const struct flip *f)
+{
+	int64_t from = f->opened_us ? f->opened_us : f->look_since_us;
+
+	return from + f->policy.settle_timeout_ms * 1000;
+}
+
+int MAY_WAIT step_repoint(struct flip *f, struct err *err)
+{
+	int n = f->conf->nreplicas, rc = 0;
+	struct repointer *w = arena_alloc(f->arena, sizeof(*w) * (size_t)(n + 1));
+	struct fiber **fibers = arena_alloc(f->arena, sizeof(*fibers) * (size_t)(n + 1));
+
+	(void)err;
+	if (n == 0)
+		return STEP_SKIPPED;
+	for (int i = 0; i < n; i++) {
+		w[i] = (struct repointer){f, &f->cluster->replicas[i], settle_deadline(f)};
+		fibers[i] = fiber_spawn("repoint", repoint_fiber, &w[i]);
+	}
+	for (int i = 0; i < n; i++) {
+		while (!fiber_done(fibers[i]) && rc != -ECANCELED)
+			rc = fiber_sleep_ms(5);
+		fiber_stop(fibers[i]);
+	}
+	return rc;
+}
+
+/* Clients that still come to old have the name's old address: they are counted and named. */
+static void MAY_WAIT count_stragglers(struct flip *f)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts_session *list = NULL;
+	struct err ignored = {0};
+	char who[160] = "";
+	int n = 0, left = 0;
+
+	if (!f->old_side.reaper || !session_alive(f->old_side.reaper) ||
+		node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) != ACT_DONE)
+		return;
+	for (int i = 0; i < n; i++) {
+		if (kill_exempt(f, &f->old_side, &list[i]))
+			continue;
+		if (left++ == 0)
+			snprintf(who, sizeof(who), "%.60s@%.80s", list[i].user, list[i].host);
+	}
+	if (left)
+		flip_warn(f, "%d clients are still connected to %s, the first is %s", left, f->old_side.server->conf->name, who);
+}
+
+static int MAY_WAIT await_spread(struct flip *f, int i, struct err *err)
+{
+	int64_t end = settle_deadline(f);
+
+	for (;;) {
+		err_clear(err);
+		enum act act = f->cluster->endpoint_ops[i]->spread(
+			f->cluster->endpoints[i], &f->ctx, f->to, flip_deadline(3000), err);
+		if (act == ACT_DONE)
+			return 0;
+		if (err->code == -ECANCELED)
+			return -ECANCELED;
+		flip_step_detail(f, "propagate", "%s", err_text(err));
+		if (clock_us() > end)
+			return -ETIME;
+		int rc = fiber_sleep_ms(SPREAD_EVERY_MS);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+int MAY_WAIT step_propagate(struct flip *f, struct err *err)
+{
+	int rc = 0;
+
+	(void)hooks_run(f, &f->conf->hooks.after_open, "after_open", false, err);
+	rc = endpoints_after_open(f, err);
+	if (rc < 0)
+		return rc;
+	for (int i = 0; i < f->conf->nendpoints && rc != -ECANCELED; i++) {
+		struct err why = {0};
+		if (!f->cluster->endpoint_ops[i])
+			continue;
+		rc = await_spread(f, i, &why);
+		if (rc < 0 && rc != -ECANCELED)
+			flip_warn(f, "%s is not everywhere yet: %s", f->conf->endpoints[i].label, err_text(&why));
+	}
+	count_stragglers(f);
+	return rc == -ECANCELED ? rc : f->conf->nendpoints ? 0 : STEP_SKIPPED;
+}
+
+/* --- finish -------------------------------------------------------------------------------------------------- */
+
+int MAY_WAIT step_finish(struct flip *f, struct err *err)
+{
+	int rc = side_ready(f, &f->new_side, err);
+
+	if (rc < 0)
+		return rc;
+	if (f->semi_sync_changed) {
+		struct err why = {0};
+		if (node_set_semi_sync_master(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &why) != ACT_DONE)
+			flip_warn(f, "semi-sync of %s could not be switched on again: %s", f->new_side.server->conf->name, err_text(&why));
+	}
+	if (f->probe) {
+		probe_await_new(f->probe, flip_deadline(1000));
+		probe_stop(f->probe, &f->probe_result);
+		f->probe = NULL;
+		f->has_probe_result = true;
+	}
+	session_close(f->fence_probe);
+	f->fence_probe = NULL;
+	rc = step_lock_undo(f, err);
+	return rc == 0 ? step_lock_undone(f, err) : rc;
+}

@@ -1,0 +1,364 @@
+/*
+ * steps_fence: the rows fence, kill, coordinates: from the last moment at which nothing has happened to the moment at
+ * which old's final position is known and proven. Nothing avoidable happens between the issue of the fence and the
+ * opening: sessions are warm, the one durable write before it is done, the kill runs beside it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/flip_priv.h"
+
+#define BLOCKER_GRACE_MS 10 /* statements that end by themselves by then are let go */
+
+/* --- fence --------------------------------------------------------------------------------------------------- */
+
+/* A lock lost before the fence is taken again; whoever else holds it ends the flip. */
+static int MAY_WAIT have_lock(struct flip *f, struct flip_side *s, struct err *err)
+{
+	int rc = sess_open(f, s, SESSION_LOCK, flip_deadline(ROUND_TRIP_MS), err);
+
+	if (rc == 0 && !s->locked)
+		rc = side_take_lock(f, s, err);
+	if (rc == 0)
+		rc = sess_open(f, s, SESSION_REAPER, flip_deadline(ROUND_TRIP_MS), err);
+	if (rc == 0)
+		rc = sess_open(f, s, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
+	return rc;
+}
+
+/* New is proven closed, and where its own log stands is noted: F0 is measured from it, and it is the way back. */
+static int MAY_WAIT take_baseline(struct flip *f, struct err *err)
+{
+	const char *name = f->new_side.server->conf->name;
+	struct node_proof p;
+	enum act act = node_prove(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), &p, err);
+
+	if (act != ACT_DONE)
+		return flip_rc(act, err);
+	err_server(err, name);
+	if (!p.read_only)
+		return err_set(err, -EPERM, "%s: it is open to writes; the flip does not go on", name);
+	if (!p.holds_lock)
+		return err_set(err, -ENOLCK, "%s: the flip's lock is not held any more", name);
+	f->baseline = p.position;
+	f->has_baseline = true;
+	return 0;
+}
+
+static int MAY_WAIT journal_fence(struct flip *f, struct err *err)
+{
+	struct wire *d = wire_object();
+	int rc;
+
+	wire_set(d, "baseline", jn_position(&f->baseline));
+	wire_set_int(d, "attempt", f->attempt);
+	wire_set_bool(d, "gtid", f->use_gtid);
+	rc = journal_reserve(f->journal, err);
+	if (rc < 0) {
+		wire_free(d);
+		return rc;
+	}
+	rc = jn_write(f, "fence", "fence", d, true, err);
+	if (rc == 0)
+		f->fence_journaled = true;
+	return rc;
+}
+
+static void budget_fiber(void *arg)
+{
+	struct flip *f = arg;
+	int64_t left = f->fence_us + f->policy.max_blackout_ms * 1000 - clock_us();
+
+	if (fiber_sleep_us(left > 0 ? left : 0) < 0 || f->opened)
+		return;
+	f->out_of_time = true;
+	if (!f->stop_why[0])
+		snprintf(f->stop_why, sizeof(f->stop_why), "max_blackout (%lld ms) ran out before %s could be opened",
+			(long long)f->policy.max_blackout_ms, f->new_side.server->conf->name);
+	fiber_cancel(f->fiber);
+}
+
+static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, struct err *err)
+{
+	const struct fence_ops *ops;
+	enum act act;
+
+	if (fence->kind == CONF_FENCE_READ_ONLY) {
+		f->old_side.busy = true;
+		act = node_fence(f->old_side.lock, f->policy.fence_timeout_ms, flip_deadline(f->policy.fence_timeout_ms + 500), err);
+		f->old_side.busy = false;
+		return act == ACT_REFUSED ? -EAGAIN : flip_rc(act, err);
+	}
+	ops = registry_fence(fence->kind);
+	if (!ops)
+		return err_set(err, -ENOSYS, "no adapter for the fence %s", conf_fence_kind_name(fence->kind));
+	act = ops->close(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
+	if (act == ACT_DONE)
+		act = ops->verify(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
+	return flip_rc(act, err);
+}
+
+int MAY_WAIT step_fence(struct flip *f, struct err *err)
+{
+	const struct conf_server *old_conf = f->old_side.server->conf;
+	int rc = have_lock(f, &f->old_side, err);
+
+	if (rc == 0)
+		rc = have_lock(f, &f->new_side, err);
+	sess_tag(f, "fence");
+	if (rc == 0)
+		rc = take_baseline(f, err);
+	f->attempt++;
+	f->blockers_seen[0] = '\0';
+	if (rc == 0)
+		rc = row_write(f, f->old_side.act, "fencing", err);
+	cluster_heartbeat_pause(f->cluster, flip_deadline(ROUND_TRIP_MS));
+	if (rc == 0)
+		rc = journal_fence(f, err);
+	if (rc < 0)
+		return rc;
+	f->fence_us = clock_us();
+	f->fence_wall_ms = clock_wall_ms();
+	f->fence_issued = true;
+	f->budget = fiber_spawn("budget", budget_fiber, f);
+	fiber_cond_signal(&f->fence_cond);
+	for (int i = 0; i < old_conf->nfences && rc == 0; i++)
+		rc = close_one(f, &old_conf->fences[i], err);
+	f->fence_answered = rc == 0;
+	f->fence_refused = rc < 0;
+	fiber_cond_signal(&f->fence_cond);
+	if (rc == -EAGAIN)
+		err_wrap(err, "the fence could not be had within fence_timeout, attempt %d of %lld%s%s", f->attempt,
+			(long long)f->policy.fence_attempts, f->blockers_seen[0] ? "; in the way: " : "", f->blockers_seen);
+	flip_step_detail(f, "fence", "attempt %d", f->attempt);
+	return rc;
+}
+
+struct probe_write {
+	struct flip *f;
+	enum act act;
+	struct err err;
+};
+
+static void probe_write_fiber(void *arg)
+{
+	struct probe_write *w = arg;
+
+	w->act = node_probe_write(w->f->fence_probe, (uint64_t)clock_us(), flip_deadline(ROUND_TRIP_MS), &w->err);
+}
+
+static int judge_probe_write(struct flip *f, const struct probe_write *w, struct err *err)
+{
+	if (w->act == ACT_DONE) {
+		err_server(err, f->old_side.server->conf->name);
+		err_hint(err, "the account of fence_probe must not have READ ONLY ADMIN or SUPER");
+		return err_set(err, -EPERM, "%s: a write of fence_probe was accepted behind the fence",
+			f->old_side.server->conf->name);
+	}
+	if (w->act == ACT_UNKNOWN || w->err.sql_errno != 1290)
+		flip_warn(f, "the fence was not proven by a write: %s", err_text(&w->err));
+	return 0;
+}
+
+/* The variable read back on the lock's session, and side by side a write that must be refused. */
+int MAY_WAIT step_fence_verify(struct flip *f, struct err *err)
+{
+	struct probe_write w = {.f = f};
+	struct fiber *writer = NULL;
+	int rc, rc2 = 0;
+
+	f->has_final = false;
+	if (f->fence_probe && session_alive(f->fence_probe))
+		writer = fiber_spawn("fence probe", probe_write_fiber, &w);
+	rc = guard_prove(f, err);
+	if (writer) {
+		fiber_join(writer);
+		rc2 = judge_probe_write(f, &w, rc == 0 ? err : NULL);
+	}
+	/* With sessions still to be killed first, this position is provisional. */
+	if (!f->kill_late)
+		f->has_final = false;
+	return rc < 0 ? rc : rc2;
+}
+
+static int MAY_WAIT open_fences(struct flip *f, struct err *err)
+{
+	const struct conf_server *c = f->old_side.server->conf;
+	int rc = 0;
+
+	for (int i = c->nfences - 1; i >= 0 && rc == 0; i--) {
+		if (c->fences[i].kind == CONF_FENCE_READ_ONLY) {
+			f->old_side.busy = true;
+			rc = flip_rc(node_unfence(f->old_side.lock, flip_deadline(ROUND_TRIP_MS), err), err);
+			f->old_side.busy = false;
+			continue;
+		}
+		const struct fence_ops *ops = registry_fence(c->fences[i].kind);
+		rc = ops ? flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(ROUND_TRIP_MS), err), err) :
+			   err_set(err, -ENOSYS, "no adapter for the fence %s", conf_fence_kind_name(c->fences[i].kind));
+	}
+	return rc;
+}
+
+/* Opens old. Nothing that could do so is ever sent while an intent lives (SPEC.md, invariant c). */
+int MAY_WAIT step_fence_undo(struct flip *f, struct err *err)
+{
+	if (f->intent && !f->revoked)
+		return err_set(err, -EPERM, "%s is not opened: the intent to open %s is not revoked",
+			f->old_side.server->conf->name, f->new_side.server->conf->name);
+	if (!f->old_side.lock || !session_alive(f->old_side.lock) || !f->old_side.locked)
+		return err_set(err, -ENOLCK, "%s: the flip's lock is not held", f->old_side.server->conf->name);
+	return open_fences(f, err);
+}
+
+int MAY_WAIT step_fence_undone(struct flip *f, struct err *err)
+{
+	struct node_proof p;
+	enum act act = node_prove(f->old_side.lock, flip_deadline(ROUND_TRIP_MS), &p, err);
+
+	if (act != ACT_DONE)
+		return flip_rc(act, err);
+	if (p.read_only)
+		return err_set(err, -EIO, "%s is still closed", f->old_side.server->conf->name);
+	return 0;
+}
+
+/* --- kill ---------------------------------------------------------------------------------------------------- */
+
+/* Names the sessions that hold the fence up, as far as they show: running writers and open transactions. */
+static void MAY_WAIT name_blockers(struct flip *f)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts_session *list = NULL;
+	struct err ignored = {0};
+	int n = 0, named = 0;
+	size_t len = 0;
+
+	if (node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) != ACT_DONE)
+		return;
+	for (int i = 0; i < n && named < 4 && len < sizeof(f->blockers_seen) - 64; i++) {
+		const struct facts_session *s = &list[i];
+		if (kill_exempt(f, &f->old_side, s) || strstr(s->state, "Waiting for") || s->time_ms < BLOCKER_GRACE_MS)
+			continue;
+		if (!s->trx_rows && strcasecmp(s->command, "Query") != 0)
+			continue;
+		len += (size_t)snprintf(f->blockers_seen + len, sizeof(f->blockers_seen) - len, "%ssession %llu of %s (%.20s, %.1f s)",
+			named++ ? ", " : "", (unsigned long long)s->id, s->user, s->info[0] ? s->info : s->command,
+			(double)s->time_ms / 1000);
+	}
+}
+
+static bool fence_pending(const struct flip *f)
+{
+	return !f->fence_answered && !f->fence_refused;
+}
+
+/* Waits until the fence has answered; -ETIMEDOUT at the deadline. */
+static int MAY_WAIT await_fence(struct flip *f, int64_t deadline_us)
+{
+	while (fence_pending(f)) {
+		int rc = fiber_cond_wait(&f->fence_cond, deadline_us);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* The fence is still waiting after the grace: who holds it up is named, and dealt with as `blockers` says. */
+static int MAY_WAIT deal_with_blockers(struct flip *f, struct err *err)
+{
+	bool none = false;
+	int rc = 0;
+
+	name_blockers(f);
+	if (f->policy.blockers == CONF_BLOCKERS_WITHDRAW)
+		return flip_rc(node_kill(f->old_side.reaper, session_get_mark(f->old_side.lock)->id, true,
+				       flip_deadline(ROUND_TRIP_MS), err), err);
+	while (f->policy.blockers == CONF_BLOCKERS_KILL && fence_pending(f) && rc == 0) {
+		rc = kill_all(f, &f->old_side, 0, &none, err);
+		if (rc == 0)
+			rc = await_fence(f, clock_us() + 5000);
+		if (rc == -ETIMEDOUT)
+			rc = 0;
+	}
+	return rc;
+}
+
+/* A session of an account that walks through the fence and keeps coming back ends the flip, by name. */
+static int MAY_WAIT judge_left(struct flip *f, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts_session *list = NULL;
+	int n = 0;
+	enum act act = node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
+
+	if (act != ACT_DONE)
+		return flip_rc(act, err);
+	for (int i = 0; i < n; i++) {
+		if (kill_exempt(f, &f->old_side, &list[i]))
+			continue;
+		for (int k = 0; k < f->nbypass; k++) {
+			if (strcmp(list[i].user, f->bypass[k].user) != 0)
+				continue;
+			err_server(err, f->old_side.server->conf->name);
+			err_hint(err, "take READ ONLY ADMIN and SUPER from it, or stop what connects with it, and flip again");
+			return err_set(err, -EBUSY, "%s: account %s@%s walks through the fence and keeps coming back",
+				f->old_side.server->conf->name, f->bypass[k].user, f->bypass[k].host);
+		}
+	}
+	return 0;
+}
+
+int MAY_WAIT step_kill(struct flip *f, struct err *err)
+{
+	bool none = false;
+	int before, rc = 0;
+
+	while (!f->fence_issued && rc == 0)
+		rc = fiber_cond_wait(&f->fence_cond, CLOCK_FOREVER);
+	if (rc < 0)
+		return rc;
+	rc = await_fence(f, f->fence_us + BLOCKER_GRACE_MS * 1000);
+	if (rc == -ETIMEDOUT) {
+		rc = deal_with_blockers(f, err);
+		if (rc == 0)
+			rc = await_fence(f, CLOCK_FOREVER);
+	}
+	if (rc < 0)
+		return rc;
+	if (f->fence_refused)
+		return STEP_SKIPPED;
+	before = f->nvictims;
+	rc = kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, err);
+	if (rc == 0 && !none)
+		rc = judge_left(f, err);
+	if (rc == 0 && !none)
+		flip_warn(f, "sessions were still left on %s after kill_timeout; the fence holds them", f->old_side.server->conf->name);
+	flip_step_detail(f, "kill", "%d sessions killed", f->nvictims - before);
+	return rc;
+}
+
+/* --- coordinates --------------------------------------------------------------------------------------------- */
+
+int MAY_WAIT step_coordinates(struct flip *f, struct err *err)
+{
+	struct wire *d;
+	char text[256];
+	int rc = 0;
+
+	if (!f->has_final) /* kill_late: taken together with the proof of the fence */
+		rc = guard_prove(f, err);
+	if (rc < 0)
+		return rc;
+	guard_start(f);
+	d = wire_object();
+	wire_set(d, "final", jn_position(&f->final));
+	rc = jn_write(f, "position", "coordinates", d, false, err);
+	flip_step_detail(f, "coordinates", "%s:%llu %s", f->final.file, (unsigned long long)f->final.pos,
+		gtid_format(&f->final.binlog_pos, text, sizeof(text)));
+	return rc;
+}

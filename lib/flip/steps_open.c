@@ -1,0 +1,386 @@
+/*
+ * steps_open: the rows endpoints, intent, sync, verify, open: what permits new to open, and its opening. The pivot is
+ * the intent: before it only old may open, after it only new, until a durable revocation.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/flip_priv.h"
+
+#define ENDPOINT_LIMIT_MS 5000
+
+static int64_t budget_left_ms(const struct flip *f)
+{
+	int64_t left = f->policy.max_blackout_ms - (clock_us() - f->fence_us) / 1000;
+
+	return left > 1 ? left : 1;
+}
+
+/* --- endpoints ----------------------------------------------------------------------------------------------- */
+
+struct switcher {
+	struct flip *f;
+	int index;
+	enum conf_side to;
+	int64_t deadline_us;
+	int rc;
+	struct err err;
+};
+
+static enum endpoint_at at_of(enum conf_side side)
+{
+	return side == CONF_SOURCE ? ENDPOINT_AT_SOURCE : ENDPOINT_AT_TARGET;
+}
+
+/* A reply that did not arrive is unknown: the endpoint is asked, and switched again while there is time. */
+static void switch_fiber(void *arg)
+{
+	struct switcher *w = arg;
+	struct cluster *c = w->f->cluster;
+	struct endpoint *ep = c->endpoints[w->index];
+	const struct endpoint_ops *ops = c->endpoint_ops[w->index];
+	enum act act;
+
+	for (;;) {
+		enum endpoint_at at = ENDPOINT_AT_OTHER;
+
+		err_clear(&w->err);
+		act = ops->switch_to(ep, &w->f->ctx, w->to, w->deadline_us, &w->err);
+		if (act != ACT_UNKNOWN || w->err.code == -ECANCELED || clock_us() >= w->deadline_us)
+			break;
+		struct err look = {0};
+		if (ops->look(ep, &w->f->ctx, w->deadline_us, &at, &look) == ACT_DONE && at == at_of(w->to)) {
+			act = ACT_DONE;
+			break;
+		}
+		if (fiber_sleep_ms(20) < 0)
+			break;
+	}
+	w->rc = flip_rc(act, &w->err);
+	if (act != ACT_DONE)
+		err_wrap(&w->err, "%s", w->f->conf->endpoints[w->index].label);
+}
+
+static void note_endpoint(struct flip *f, int i, bool switched)
+{
+	struct wire *d = wire_object();
+
+	wire_set_int(d, "index", i);
+	wire_set_bool(d, "switched", switched);
+	(void)!jn_write(f, "endpoint", "endpoints", d, false, NULL);
+}
+
+/* All endpoints of the given order at once; the first error is returned, the others are in the endpoints' states. */
+static int MAY_WAIT switch_all(struct flip *f, enum conf_order order, enum conf_side to, int64_t limit_ms, struct err *err)
+{
+	int n = f->conf->nendpoints, rc = 0;
+	struct switcher *w = arena_alloc(f->arena, sizeof(*w) * (size_t)(n + 1));
+	struct fiber **fibers = arena_alloc(f->arena, sizeof(*fibers) * (size_t)(n + 1));
+
+	for (int i = 0; i < n; i++) {
+		bool back = to == f->from;
+		if (!f->cluster->endpoint_ops[i] || (!back && f->conf->endpoints[i].order != order) ||
+			(back && !f->ends[i].begun))
+			continue;
+		w[i] = (struct switcher){.f = f, .index = i, .to = to, .deadline_us = flip_deadline(limit_ms)};
+		if (!back)
+			note_endpoint(f, i, false);
+		f->ends[i].begun = true;
+		fibers[i] = fiber_spawn("endpoint", switch_fiber, &w[i]);
+	}
+	for (int i = 0; i < n; i++) {
+		if (!fibers[i])
+			continue;
+		if (fiber_cancelled())
+			fiber_cancel(fibers[i]);
+		fiber_join(fibers[i]);
+		f->ends[i].state = w[i].rc < 0 ? EP_FAILED : to == f->to ? EP_SWITCHED : EP_REVERTED;
+		if (w[i].rc == 0 && to == f->to)
+			note_endpoint(f, i, true);
+		if (w[i].rc < 0 && rc == 0) {
+			rc = w[i].rc;
+			*err = w[i].err;
+		}
+	}
+	return rc;
+}
+
+int MAY_WAIT endpoints_after_open(struct flip *f, struct err *err)
+{
+	return switch_all(f, CONF_ORDER_AFTER_OPEN, f->to, ENDPOINT_LIMIT_MS, err);
+}
+
+int MAY_WAIT step_endpoints(struct flip *f, struct err *err)
+{
+	int64_t limit = budget_left_ms(f);
+
+	if (f->conf->nendpoints == 0)
+		return STEP_SKIPPED;
+	return switch_all(f, CONF_ORDER_BEFORE_OPEN, f->to, limit < ENDPOINT_LIMIT_MS ? limit : ENDPOINT_LIMIT_MS, err);
+}
+
+int step_endpoints_verify(struct flip *f, struct err *err)
+{
+	for (int i = 0; i < f->conf->nendpoints; i++)
+		if (f->conf->endpoints[i].order == CONF_ORDER_BEFORE_OPEN && f->ends[i].state != EP_SWITCHED)
+			return err_set(err, -EIO, "%s has not accepted the switch", f->conf->endpoints[i].label);
+	return 0;
+}
+
+int MAY_WAIT step_endpoints_undo(struct flip *f, struct err *err)
+{
+	/* In an earlier life it may have begun without a record that survived: all are switched back, by look and swap. */
+	for (int i = 0; i < f->conf->nendpoints; i++)
+		f->ends[i].begun = f->ends[i].begun || f->recovered;
+	return switch_all(f, CONF_ORDER_BEFORE_OPEN, f->from, ENDPOINT_LIMIT_MS, err);
+}
+
+int MAY_WAIT step_endpoints_undone(struct flip *f, struct err *err)
+{
+	for (int i = 0; i < f->conf->nendpoints; i++) {
+		enum endpoint_at at = ENDPOINT_AT_OTHER;
+
+		if (!f->ends[i].begun || !f->cluster->endpoint_ops[i])
+			continue;
+		enum act act = f->cluster->endpoint_ops[i]->look(
+			f->cluster->endpoints[i], &f->ctx, flip_deadline(ENDPOINT_LIMIT_MS), &at, err);
+		if (act != ACT_DONE)
+			return flip_rc(act, err);
+		if (at != at_of(f->from))
+			return err_set(err, -EIO, "%s does not point back to %s", f->conf->endpoints[i].label,
+				conf_side_name(f->from));
+	}
+	return 0;
+}
+
+/* --- intent -------------------------------------------------------------------------------------------------- */
+
+struct last_proof {
+	struct flip *f;
+	int rc;
+	struct err err;
+};
+
+static void last_proof_fiber(void *arg)
+{
+	struct last_proof *p = arg;
+
+	p->rc = guard_prove(p->f, &p->err);
+}
+
+/*
+ * The intent carries old's final position and the way back. Old is proven once more beside the write: the proof that
+ * goes right before the opening costs no time of its own.
+ */
+int MAY_WAIT step_intent(struct flip *f, struct err *err)
+{
+	struct last_proof proof = {.f = f};
+	struct wire *d = wire_object();
+	struct fiber *prover;
+	int rc;
+
+	wire_set(d, "final", jn_position(&f->final));
+	wire_set(d, "way_back", jn_position(&f->baseline));
+	wire_set(d, "repoint", jn_position(&f->repoint));
+	wire_set_str(d, "to", conf_side_name(f->to));
+	fiber_shield(); /* a cancel must not leave it unknown whether the intent is on disk */
+	prover = fiber_spawn("last proof", last_proof_fiber, &proof);
+	rc = jn_write(f, "intent", "intent", d, true, err);
+	/* Not known to be durable counts as live: only a revocation may say otherwise. */
+	f->intent = true;
+	f->revoked = false;
+	fiber_join(prover);
+	fiber_unshield();
+	if (rc < 0)
+		return rc;
+	if (proof.rc < 0)
+		*err = proof.err;
+	return proof.rc;
+}
+
+/* The revocation is written by decide.c, after the proof that new never took a write. */
+int MAY_WAIT step_intent_undo(struct flip *f, struct err *err)
+{
+	int rc;
+
+	if (!f->intent || f->revoked)
+		return 0;
+	rc = jn_write(f, "revoke", "intent", NULL, true, err);
+	if (rc == 0)
+		f->revoked = true;
+	return rc;
+}
+
+int step_intent_undone(struct flip *f, struct err *err)
+{
+	return !f->intent || f->revoked ? 0 : err_set(err, -EIO, "the intent is not revoked");
+}
+
+/* --- sync, verify -------------------------------------------------------------------------------------------- */
+
+void goal_of(const struct flip *f, struct node_goal *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->use_gtid = f->use_gtid;
+	ret->gtid = f->final.binlog_pos;
+	str_copy(ret->file, sizeof(ret->file), f->final.file);
+	ret->pos = f->final.pos;
+}
+
+/* New is synced and still closed: further replicas go on from exactly here. Needed in file mode alone. */
+static int MAY_WAIT note_repoint(struct flip *f, struct err *err)
+{
+	struct node_proof p;
+	enum act act = node_prove(f->new_side.act, flip_deadline(ROUND_TRIP_MS), &p, err);
+
+	if (act != ACT_DONE)
+		return flip_rc(act, err);
+	f->repoint = p.position;
+	return 0;
+}
+
+int MAY_WAIT step_sync(struct flip *f, struct err *err)
+{
+	struct node_goal goal;
+
+	goal_of(f, &goal);
+	for (;;) {
+		struct err why = {0};
+		int64_t left = f->opened ? 1000 : budget_left_ms(f);
+		enum act act = node_wait_position(f->new_side.act, &goal, left < 1000 ? left : 1000, flip_deadline(2000), &why);
+
+		if (act == ACT_DONE)
+			return f->opened || f->use_gtid ? 0 : note_repoint(f, err);
+		if (act == ACT_UNKNOWN || f->opened || budget_left_ms(f) <= 1) {
+			*err = why;
+			return flip_rc(act, &why);
+		}
+		if (fiber_sleep_ms(1) < 0)
+			return -ECANCELED;
+	}
+}
+
+/* The marker row that was written on old right before the fence has come out on new. */
+int MAY_WAIT step_verify(struct flip *f, struct err *err)
+{
+	const char *name = f->new_side.server->conf->name;
+	struct node_row row;
+	enum act act = node_row_read(f->new_side.act, f->id, flip_deadline(ROUND_TRIP_MS), &row, err);
+
+	if (act != ACT_DONE) {
+		err_wrap(err, "%s does not show the flip's marker row", name);
+		return flip_rc(act, err);
+	}
+	if (row.marker < (uint64_t)f->attempt)
+		return err_set(err, -EIO, "%s shows an older marker (%llu, not %d): it lacks writes of old", name,
+			(unsigned long long)row.marker, f->attempt);
+	return 0;
+}
+
+/* --- open ---------------------------------------------------------------------------------------------------- */
+
+int MAY_WAIT open_confirmed(struct flip *f, struct err *err)
+{
+	int rc;
+
+	if (!f->opened) {
+		f->opened = true;
+		f->opened_us = clock_us();
+		f->opened_wall_ms = clock_wall_ms();
+	}
+	f->open_unknown = false;
+	fiber_stop(f->budget);
+	f->budget = NULL;
+	/* Applications are served; a journal that fails now is no reason to stop. Recovery finds new open by looking. */
+	fiber_shield();
+	rc = jn_write(f, "opened", "open", NULL, true, err);
+	fiber_unshield();
+	if (rc < 0)
+		flip_warn(f, "the opening could not be noted in the journal: %s", err_text(err));
+	err_clear(err);
+	cluster_poke(f->cluster);
+	return 0;
+}
+
+static enum act MAY_WAIT send_open(struct flip *f, const struct node_goal *goal, struct err *err)
+{
+	int64_t left = budget_left_ms(f);
+	enum act act;
+
+	f->open_sent = f->open_unknown = true;
+	f->new_side.busy = true;
+	if (f->guarded)
+		act = node_open_guarded(f->new_side.lock, goal, left < 1000 ? left : 1000, flip_deadline(2500), err);
+	else
+		act = node_unfence(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), err);
+	f->new_side.busy = false;
+	if (act == ACT_REFUSED)
+		f->open_unknown = false;
+	return act;
+}
+
+static int MAY_WAIT open_other_fences(struct flip *f, struct err *err)
+{
+	const struct conf_server *c = f->new_side.server->conf;
+	int rc = 0;
+
+	for (int i = 0; i < c->nfences && rc == 0; i++) {
+		const struct fence_ops *ops;
+		if (c->fences[i].kind == CONF_FENCE_READ_ONLY)
+			continue;
+		ops = registry_fence(c->fences[i].kind);
+		rc = ops ? flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(budget_left_ms(f)), err), err) :
+			   err_set(err, -ENOSYS, "no adapter for the fence %s", conf_fence_kind_name(c->fences[i].kind));
+	}
+	return rc;
+}
+
+/* Never without a live intent, old's last proof, and every endpoint without after_open switched. */
+int MAY_WAIT step_open(struct flip *f, struct err *err)
+{
+	struct node_goal goal;
+	int rc = 0;
+
+	if (!f->intent || f->revoked)
+		return err_set(err, -EPERM, "%s is not opened without an intent", f->new_side.server->conf->name);
+	goal_of(f, &goal);
+	for (int tries = 0;; tries++) {
+		struct err why = {0};
+		enum act act;
+
+		/* The intent's own proof is the last one for the first try. */
+		if (tries > 0 || !f->guarded)
+			rc = guard_prove(f, err);
+		if (rc < 0 || fiber_cancelled())
+			return rc < 0 ? rc : -ECANCELED;
+		act = send_open(f, &goal, &why);
+		if (act == ACT_DONE)
+			break;
+		if (act == ACT_UNKNOWN || !f->guarded || budget_left_ms(f) <= 1) {
+			*err = why;
+			return flip_rc(act, &why);
+		}
+	}
+	rc = open_other_fences(f, err);
+	return rc < 0 ? rc : open_confirmed(f, err);
+}
+
+/* What applications find on new from here on: its own event scheduler as old's was. */
+int MAY_WAIT step_open_verify(struct flip *f, struct err *err)
+{
+	struct err why = {0};
+
+	(void)err;
+	cluster_heartbeat_resume(f->cluster);
+	if (!f->scheduler_changed)
+		return 0;
+	if (sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), &why) < 0 ||
+		node_set_event_scheduler(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &why) != ACT_DONE)
+		flip_warn(f, "the event scheduler of %s could not be switched on: %s", f->new_side.server->conf->name,
+			err_text(&why));
+	return 0;
+}

@@ -1,0 +1,340 @@
+/*
+ * endpoint_dns: a record set that applications follow, switched by a compare-and-swap in the zone's primary:
+ * an update (RFC 2136) whose prerequisite is the whole old set. A third value is somebody's decision and
+ * never overwritten.
+ *
+ * switch_to:  update -> DONE
+ *                    -> refused (not allowed, no zone, key): the next server, else REFUSED
+ *                    -> NXRRSET or no answer: look -> there already: DONE | third value: REFUSED
+ *                                                  -> still old: update and look once more, then UNKNOWN
+ *
+ * A lost reply stays ambiguous only as long as the record shows the old value: the second update is harmless,
+ * since its prerequisite fails if the first one arrives late.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/arena.h"
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/io/dns.h"
+#include "lib/io/dns_update.h"
+#include "lib/provider/dns_record.h"
+
+#define ATTEMPTS 2
+
+enum { RCODE_SERVFAIL = 2, RCODE_NOTZONE = 10, RCODE_NXRRSET = 8 };
+
+struct endpoint {
+	struct dns_record record;
+	struct dns_conn *conn; /* warm, or NULL */
+	int conn_to;	       /* place of its server in the configured list */
+};
+
+static enum conf_side other_side(enum conf_side side)
+{
+	return side == CONF_SOURCE ? CONF_TARGET : CONF_SOURCE;
+}
+
+static int dns_create(const struct conf_endpoint *conf, struct endpoint **ret, struct err *err)
+{
+	struct endpoint *ep = xcalloc(1, sizeof(*ep));
+	int r = dns_record_init(&ep->record, conf, err);
+
+	if (r < 0) {
+		err_wrap(err, "%s", conf->label);
+		free(ep);
+		return r;
+	}
+	*ret = ep;
+	return 0;
+}
+
+static void conn_drop(struct endpoint *ep)
+{
+	dns_conn_close(ep->conn);
+	ep->conn = NULL;
+}
+
+static void dns_destroy(struct endpoint *ep)
+{
+	if (!ep)
+		return;
+	conn_drop(ep);
+	dns_record_free(&ep->record);
+	free(ep);
+}
+
+/* --- looking --- */
+
+static enum act MAY_WAIT look_whole(struct endpoint *ep, int64_t deadline_us, struct dns_answer *ret_answer,
+	enum endpoint_at *ret, struct err *err)
+{
+	const struct conf_endpoint *conf = ep->record.conf;
+	const char *server = NULL;
+	char text[256];
+	enum act act =
+		dns_record_ask(&ep->record, conf->rr_name, conf->type, deadline_us, ret_answer, &server, err);
+
+	if (act != ACT_DONE)
+		return act;
+	*ret = dns_record_at(&ep->record, ret_answer);
+	if (*ret == ENDPOINT_AT_OTHER)
+		(void)err_set(err, -ESTALE, "%s: %s %s is %s, neither source's nor target's value", server,
+			conf->rr_name, conf->type, dns_record_text(ret_answer, text, sizeof(text)));
+	return ACT_DONE;
+}
+
+static enum act MAY_WAIT dns_look(struct endpoint *ep, const struct provider_ctx *ctx, int64_t deadline_us,
+	enum endpoint_at *ret, struct err *err)
+{
+	struct dns_answer *answer = xcalloc(1, sizeof(*answer));
+	enum act act = look_whole(ep, deadline_us, answer, ret, err);
+	(void)ctx;
+
+	free(answer);
+	if (act != ACT_DONE || *ret == ENDPOINT_AT_OTHER)
+		err_server(err, ep->record.conf->label);
+	return act;
+}
+
+/* --- updates --- */
+
+static int MAY_WAIT conn_open(struct endpoint *ep, int server, int64_t deadline_us, struct err *err)
+{
+	conn_drop(ep);
+	ep->conn_to = server;
+	return dns_conn_open(ep->record.conf->servers.v[server], deadline_us, &ep->conn, err);
+}
+
+static bool conn_ready(const struct endpoint *ep)
+{
+	return ep->conn && dns_conn_alive(ep->conn);
+}
+
+static enum act MAY_WAIT dns_warm(
+	struct endpoint *ep, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+{
+	int n = ep->record.conf->servers.n, code = 0;
+	(void)ctx;
+
+	if (conn_ready(ep))
+		return ACT_DONE;
+	for (int i = 0; i < n && code != -ECANCELED; i++) {
+		struct err one = {0};
+		code = conn_open(
+			ep, dns_record_place(&ep->record, i), dns_record_share(deadline_us, n - i), &one);
+		if (!code)
+			return ACT_DONE;
+		dns_record_also(err, &one);
+	}
+	err_server(err, ep->record.conf->label);
+	return code == -ETIMEDOUT || code == -ECANCELED ? ACT_UNKNOWN : ACT_REFUSED;
+}
+
+/* Whether another server may be tried: this one has certainly changed nothing, and not because of the value.
+ */
+static bool try_next(enum act act, int rcode, const struct err *err)
+{
+	if (act != ACT_REFUSED || err->code == -ECANCELED || err->code == -EINVAL)
+		return false;
+	return rcode < RCODE_SERVFAIL || (rcode != RCODE_NXRRSET && rcode < RCODE_NOTZONE);
+}
+
+/* On the open connection. A server that does not answer goes to the end of the order. */
+static enum act MAY_WAIT send_update(
+	struct endpoint *ep, const struct dns_update *u, int64_t deadline_us, int *ret_rcode, struct err *err)
+{
+	enum act act = dns_update_send(ep->conn, u, deadline_us, ret_rcode, err);
+
+	if (act == ACT_UNKNOWN)
+		ep->record.first = (ep->conn_to + 1) % ep->record.conf->servers.n;
+	return act;
+}
+
+/* The update, on the warm connection first, then at the servers in order. What all of them said is in err. */
+static enum act MAY_WAIT update_any(
+	struct endpoint *ep, const struct dns_update *u, int64_t deadline_us, int *ret_rcode, struct err *err)
+{
+	int n = ep->record.conf->servers.n, asked = -1;
+
+	for (int i = conn_ready(ep) ? -1 : 0; i < n; i++) {
+		int server = i < 0 ? ep->conn_to : dns_record_place(&ep->record, i);
+		int64_t until_us = dns_record_share(deadline_us, n - i + 1);
+		struct err one = {0};
+		enum act act = ACT_REFUSED;
+		*ret_rcode = -1;
+		if (server == asked)
+			continue;
+		if (i < 0 || conn_open(ep, server, until_us, &one) == 0)
+			act = send_update(ep, u, deadline_us, ret_rcode, &one);
+		if (act == ACT_DONE)
+			return act;
+		dns_record_also(err, &one);
+		if (!try_next(act, *ret_rcode, &one))
+			return act;
+		/* A warm connection that turned out dead says nothing about its server. */
+		if (*ret_rcode >= 0)
+			asked = server;
+	}
+	return ACT_REFUSED;
+}
+
+/* Compare and swap between the values of two sides, which may be the same. */
+static enum act MAY_WAIT swap(struct endpoint *ep, enum conf_side from, enum conf_side to, int64_t ttl_s,
+	int64_t deadline_us, int *ret_rcode, struct err *err)
+{
+	const struct conf_endpoint *conf = ep->record.conf;
+	const struct dns_values *old = &ep->record.side[from], *new = &ep->record.side[to];
+	struct dns_update u = {
+		.zone = conf->zone,
+		.name = conf->rr_name,
+		.type = conf->type,
+		.ttl_s = ttl_s,
+		.old_values = old->v,
+		.nold = old->n,
+		.new_values = new->v,
+		.nnew = new->n,
+		.tsig_name = conf->tsig_name,
+		.tsig_algorithm = conf->tsig_algorithm,
+		.tsig_secret = conf->tsig_secret,
+	};
+
+	return update_any(ep, &u, deadline_us, ret_rcode, err);
+}
+
+/* What an update became that did not say DONE; *ret_settled false: the record still has the old value. */
+static enum act MAY_WAIT settle(
+	struct endpoint *ep, enum conf_side to, int64_t deadline_us, bool *ret_settled, struct err *err)
+{
+	struct err seen = {0};
+	enum endpoint_at at = ENDPOINT_AT_OTHER;
+	enum act act = dns_look(ep, NULL, deadline_us, &at, &seen);
+
+	*ret_settled = act != ACT_DONE || at == ENDPOINT_AT_OTHER || (int)at == (int)to;
+	if (act == ACT_DONE && (int)at == (int)to)
+		return ACT_DONE;
+	dns_record_also(err, &seen);
+	return act == ACT_DONE && at == ENDPOINT_AT_OTHER ? ACT_REFUSED : ACT_UNKNOWN;
+}
+
+/* Half of the time for the update, half of the rest to ask what became of it. */
+static enum act MAY_WAIT attempt(
+	struct endpoint *ep, enum conf_side to, int64_t deadline_us, bool *ret_settled, struct err *err)
+{
+	int rcode = -1;
+	int64_t until_us = dns_record_share(deadline_us, 2);
+	enum act act = swap(ep, other_side(to), to, ep->record.conf->ttl_s, until_us, &rcode, err);
+
+	*ret_settled = true;
+	if (act == ACT_DONE || err->code == -ECANCELED || (act == ACT_REFUSED && rcode != RCODE_NXRRSET))
+		return act;
+	return settle(ep, to, dns_record_share(deadline_us, 2), ret_settled, err);
+}
+
+static enum act MAY_WAIT dns_switch_to(struct endpoint *ep, const struct provider_ctx *ctx, enum conf_side to,
+	int64_t deadline_us, struct err *err)
+{
+	enum act act = ACT_UNKNOWN;
+	struct err why = {0};
+	bool settled = false;
+	(void)ctx;
+
+	for (int i = 0; i < ATTEMPTS && !settled; i++) {
+		err_clear(&why);
+		act = attempt(ep, to, deadline_us, &settled, &why);
+	}
+	if (act == ACT_DONE)
+		return act;
+	if (!settled) {
+		struct err old = {0};
+		(void)err_set(&old, -ESTALE, "%s still shows the old value", ep->record.conf->rr_name);
+		dns_record_also(&why, &old);
+	}
+	dns_record_also(err, &why);
+	err_server(err, ep->record.conf->label);
+	return act;
+}
+
+/* --- proofs --- */
+
+/* An update that changes nothing, with the TTL that is there: BIND leaves even the serial number as it is. */
+static enum act MAY_WAIT prove_update(
+	struct endpoint *ep, enum conf_side at, int64_t ttl_s, int64_t deadline_us, struct err *err)
+{
+	int rcode = -1;
+
+	return swap(ep, at, at, ttl_s, deadline_us, &rcode, err);
+}
+
+static enum act MAY_WAIT dns_prove(
+	struct endpoint *ep, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+{
+	struct dns_answer *answer = xcalloc(1, sizeof(*answer));
+	enum endpoint_at at = ENDPOINT_AT_OTHER;
+	enum act act = look_whole(ep, dns_record_share(deadline_us, 3), answer, &at, err);
+	int64_t ttl_s = answer->ttl_s;
+	(void)ctx;
+
+	free(answer);
+	if (act == ACT_DONE && at == ENDPOINT_AT_OTHER)
+		act = ACT_REFUSED;
+	enum conf_side side = at == ENDPOINT_AT_TARGET ? CONF_TARGET : CONF_SOURCE;
+	if (act == ACT_DONE)
+		act = dns_record_spread(&ep->record, side, dns_record_share(deadline_us, 2), err);
+	if (act == ACT_DONE)
+		act = prove_update(ep, side, ttl_s, deadline_us, err);
+	if (act != ACT_DONE)
+		err_server(err, ep->record.conf->label);
+	return act;
+}
+
+static enum act MAY_WAIT dns_spread(struct endpoint *ep, const struct provider_ctx *ctx, enum conf_side to,
+	int64_t deadline_us, struct err *err)
+{
+	enum act act = dns_record_spread(&ep->record, to, deadline_us, err);
+	(void)ctx;
+
+	if (act != ACT_DONE)
+		err_server(err, ep->record.conf->label);
+	return act;
+}
+
+static void values_list(const struct dns_values *v, struct strbuf *to)
+{
+	for (int i = 0; i < v->n; i++)
+		strbuf_addf(to, i ? " %s" : "%s", v->v[i]);
+}
+
+static void dns_plan(const struct endpoint *ep, enum conf_side to, char *buf, size_t size)
+{
+	const struct conf_endpoint *conf = ep->record.conf;
+	struct strbuf text = {0};
+
+	strbuf_addf(&text, "update zone %s at %s: if %s %s is exactly {", conf->zone, conf->servers.v[0],
+		conf->rr_name, conf->type);
+	values_list(&ep->record.side[other_side(to)], &text);
+	strbuf_add(&text, "}, replace it by {");
+	values_list(&ep->record.side[to], &text);
+	strbuf_addf(&text, "} with ttl %lld%s%s", (long long)conf->ttl_s,
+		conf->tsig_name ? ", signed by " : ", unsigned", conf->tsig_name ? conf->tsig_name : "");
+	(void)str_copy(buf, size, strbuf_str(&text));
+	strbuf_free(&text);
+}
+
+extern const struct endpoint_ops endpoint_dns; /* for registry.c */
+const struct endpoint_ops endpoint_dns = {
+	.kind = CONF_ENDPOINT_DNS,
+	.type = "dns",
+	.create = dns_create,
+	.destroy = dns_destroy,
+	.warm = dns_warm,
+	.look = dns_look,
+	.prove = dns_prove,
+	.switch_to = dns_switch_to,
+	.spread = dns_spread,
+	.plan_kind = "dns",
+	.plan = dns_plan,
+};

@@ -1,0 +1,67 @@
+/*
+ * journal_priv: what the journal's files share. journal.c queues on the loop's thread; what is declared under "On the
+ * lane" runs on the journal's own thread only, where nothing but libc, SQLite and lib/base is called.
+ */
+#ifndef STORE_JOURNAL_PRIV_H
+#define STORE_JOURNAL_PRIV_H
+
+#include "lib/store/journal.h"
+
+#define JOURNAL_TEXTS 9
+#define JOURNAL_NUMBERS 2
+#define JOURNAL_ID_SIZE 33
+
+enum journal_verb { JOURNAL_BEGIN, JOURNAL_RECORD, JOURNAL_SAVE };
+
+/* One statement to be: its parameters in the order of the statement, and what came of it. */
+struct journal_op {
+	struct journal_op *next;
+	enum journal_verb verb;
+	bool durable;
+	char *text[JOURNAL_TEXTS]; /* [0] is the flip's id */
+	int64_t number[JOURNAL_NUMBERS];
+	int rc;
+	struct err err;
+};
+
+/* journal.c: runs fn(journal, arg, err) on the lane, after all that was written before, and waits for it. */
+int MAY_WAIT journal_call(
+	struct journal *, int (*fn)(struct journal *, void *arg, struct err *), void *arg, struct err *) MUSTCHECK;
+struct journal_sql *journal_database(struct journal *);
+
+/* On the lane: journal_dir.c, the directory, its lock, the reserve. */
+struct journal_dir;
+/* Makes the directory (0700) when missing and locks it: -EBUSY with the holder's pid. */
+int journal_dir_open(const char *path, struct journal_dir **ret, struct err *) MUSTCHECK;
+void journal_dir_close(struct journal_dir *); /* takes NULL */
+/* Makes the ballast unless it is there. 0, -ENOSPC, or what else was wrong. */
+int journal_dir_reserve(struct journal_dir *, struct err *) MUSTCHECK;
+/* Gives the ballast up; false when there was none. */
+bool journal_dir_release(struct journal_dir *);
+/* Makes NAME (0600) when missing; its path into buf. */
+int journal_dir_file(struct journal_dir *, const char *name, char *buf, size_t size, struct err *) MUSTCHECK;
+/* Puts the names in the directory on disk. */
+int journal_dir_sync(struct journal_dir *, struct err *) MUSTCHECK;
+
+/* On the lane: journal_sql.c, the database. */
+struct journal_sql;
+int journal_sql_open(const char *file, struct journal_sql **ret, struct err *) MUSTCHECK;
+void journal_sql_close(struct journal_sql *); /* takes NULL */
+int journal_sql_id(struct journal_sql *, char ret_id[JOURNAL_ID_SIZE], struct err *) MUSTCHECK;
+/*
+ * All of the list in one transaction, on disk at its end when durable. 0 when it was committed; then rc of each op
+ * says whether its own statement was refused (-EEXIST, -ENOENT, -E2BIG). Else nothing was written, and every rc is
+ * what is returned: -ENOSPC, -EIO, ...
+ */
+int journal_sql_write(struct journal_sql *, struct journal_op *list, bool durable, struct err *) MUSTCHECK;
+/* Moves what the log holds into the database proper. */
+void journal_sql_tidy(struct journal_sql *);
+
+enum journal_query { JOURNAL_UNFINISHED, JOURNAL_HISTORY, JOURNAL_HISTORY_OF, JOURNAL_ONE };
+/* name: of the cluster or group, or the id; limit below 1: no limit. Texts are as found: any bytes, or NULL. */
+int journal_sql_flips(struct journal_sql *, enum journal_query, const char *name, int limit, struct arena *,
+	struct journal_flip **ret, int *ret_n, struct err *) MUSTCHECK;
+int journal_sql_records(struct journal_sql *, const char *flip_id, struct arena *, struct journal_record **ret,
+	int *ret_n, struct err *) MUSTCHECK;
+
+#endif
