@@ -71,3 +71,56 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libflipd.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libflipd.a -lcmocka $(PKG_LIBS)
 
 -include $(LIB_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/tools/flipctl.d
+
+# --- what the project needs, from Debian 12 ------------------------------------------------------------------
+BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ares-dev libcurl4-openssl-dev libldns-dev \
+	libyaml-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev
+TEST_DEBS := libcmocka-dev mariadb-server-core mariadb-client-core bind9 bind9-dnsutils openssl iproute2 nftables \
+	python3 python3-pytest python3-pymysql python3-dnspython python3-yaml universal-ctags clang-format-14 \
+	clang-14 libclang-rt-14-dev mandoc procps
+DEBS := $(BUILD_DEBS) $(TEST_DEBS)
+
+.PHONY: deps
+deps: ## installs what is missing of the Debian packages that building, demo and check need
+	$(Q)missing=; for p in $(DEBS); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		echo "installing:$$missing"; \
+		$$sudo apt-get update -qq && \
+		$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing </dev/null; fi
+
+# --- the demo ------------------------------------------------------------------------------------------------
+.PHONY: demo
+demo: deps ## flips a disposable lab there, back and there again under load; KEEP=1 leaves it running
+	$(Q)$(MAKE) --no-print-directory all lab
+	$(Q)tools/flip-lab demo $(if $(KEEP),--keep)
+
+# --- tests ---------------------------------------------------------------------------------------------------
+.PHONY: check check-all lint lab unit
+lab: $(LAB_BIN)
+
+unit: $(UNIT_BIN)
+	$(Q)rc=0; for t in $(UNIT_BIN); do $$t || rc=1; done; exit $$rc
+
+lint:
+	$(Q)tools/check-layers
+	$(Q)tools/check-style
+	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
+
+SUITES = "lint=$(MAKE) lint" "unit=$(MAKE) unit" "unit-san=$(MAKE) SAN=1 unit"
+
+check: deps ## the one test command: everything, in a bounded form
+	$(Q)$(MAKE) --no-print-directory -j2 all lab
+	$(Q)$(PY) tests/check.py $(SUITES)
+
+check-all: deps ## the same without bounds
+	$(Q)$(MAKE) --no-print-directory -j2 all lab
+	$(Q)FLIPD_CHECK_ALL=1 $(PY) tests/check.py $(SUITES)
+
+.PHONY: help clean
+help: ## this list
+	$(Q)grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+clean:
+	$(Q)rm -rf build

@@ -94,7 +94,7 @@ int command_flip(struct request *r, struct strbuf *ret, struct err *err)
 {
 	struct flip_request request = {.uid = r->uid, .pid = r->pid};
 	struct watched *w;
-	bool no_wait;
+	bool no_wait = false;
 
 	control_user(r, request.user, sizeof(request.user));
 	int code = command_cluster(r, &w, err);

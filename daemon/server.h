@@ -26,6 +26,7 @@ struct server {
 	struct control *control;
 	struct httpd *httpd;
 	struct fiber_mutex reloading;
+	struct fiber *reader;    /* reads what the last flips were */
 	struct fiber_cond changed; /* stop was asked for, or a flip's fiber has returned */
 	bool serving, stopping;
 	int signo;             /* what asked it to stop */

@@ -60,7 +60,7 @@ static const struct conf_key tls_keys[] = {
 };
 
 const struct conf_key conf_keys_server[] = {
-	{.name = "name", .type = &conf_type_part, .where = CONF_IN_REPLICA, .does = "what it is called; default: the host"},
+	{.name = "name", .type = &conf_type_part_text, .where = CONF_IN_REPLICA, .does = "what it is called; default: the host"},
 	{.name = "host", .type = &conf_type_host, .where = CONF_IN_SERVER, .max = TEXT_MAX, .offset = AT(conf_server, host),
 		.does = "name or address; required"},
 	{.name = "port", .type = &conf_type_port, .where = CONNECTION, .preset = "3306", .min = 1, .max = UINT16_MAX,
@@ -142,8 +142,8 @@ static const struct conf_key hooks_keys[] = {
 const struct conf_key conf_keys_cluster[] = {
 	{.name = "source", .type = &conf_type_part, .where = CONF_IN_CLUSTER, .does = "one side; required"},
 	{.name = "target", .type = &conf_type_part, .where = CONF_IN_CLUSTER, .does = "the other side; required"},
-	{.name = "replicas", .type = &conf_type_part, .where = CONF_IN_CLUSTER, .does = "list of further servers"},
-	{.name = "endpoints", .type = &conf_type_part, .where = CONF_IN_CLUSTER,
+	{.name = "replicas", .type = &conf_type_part_list, .where = CONF_IN_CLUSTER, .does = "list of further servers"},
+	{.name = "endpoints", .type = &conf_type_part_list, .where = CONF_IN_CLUSTER,
 		.does = "list of what applications follow to the master"},
 	POLICY_DURATION("max_lag", max_lag_ms, 1 * MS, HOUR, "1s", "the flip waits until new is closer than this"),
 	POLICY_DURATION("max_transaction_age", max_transaction_age_ms, 1 * MS, HOUR, "2s",

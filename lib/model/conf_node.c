@@ -66,20 +66,48 @@ static bool is_there(const char *const *v, int n, const char *text)
 	return false;
 }
 
-static void take_error(struct conf_reader *rd, char *text)
+/* Where an error belongs: after those of the same line. */
+static int find_place(const struct conf_reader *rd, const struct conf_place *p)
 {
+	int at = rd->errors->n;
+
+	for (; at > 0; at--) {
+		const struct conf_place *before = &rd->places[at - 1];
+		int order = strcmp(before->file, p->file);
+
+		if (order < 0 || (order == 0 && before->line <= p->line))
+			break;
+	}
+	return at;
+}
+
+static void insert_error(struct conf_reader *rd, int at, const struct conf_place *p, char *text)
+{
+	struct conf_errors *e = rd->errors;
+	size_t after = (size_t)(e->n - at), size = (size_t)e->n * sizeof(*p);
+
+	e->v = xrealloc(e->v, ((size_t)e->n + 1) * sizeof(*e->v));
+	rd->places = arena_grow(rd->scratch, rd->places, size, size + sizeof(*p));
+	memmove(&e->v[at + 1], &e->v[at], after * sizeof(*e->v));
+	memmove(&rd->places[at + 1], &rd->places[at], after * sizeof(*p));
+	e->v[at] = text;
+	rd->places[at] = *p;
+	e->n++;
+}
+
+static void take_error(struct conf_reader *rd, const char *file, int line, char *text)
+{
+	const struct conf_place place = {arena_strdup(rd->scratch, file), line};
 	struct conf_errors *e = rd->errors;
 
 	if (is_there((const char *const *)e->v, e->n, text) || e->n > MESSAGES_MAX) {
 		free(text);
-		return;
-	}
-	if (e->n == MESSAGES_MAX) {
+	} else if (e->n == MESSAGES_MAX) {
 		free(text);
-		text = xstrdup("and more errors");
+		insert_error(rd, e->n, &place, xstrdup("and more errors"));
+	} else {
+		insert_error(rd, find_place(rd, &place), &place, text);
 	}
-	e->v = xrealloc(e->v, ((size_t)e->n + 1) * sizeof(*e->v));
-	e->v[e->n++] = text;
 }
 
 void conf_error(struct conf_reader *rd, const struct conf_node *n, const char *sub, const char *fmt, ...)
@@ -87,7 +115,7 @@ void conf_error(struct conf_reader *rd, const struct conf_node *n, const char *s
 	va_list ap;
 
 	va_start(ap, fmt);
-	take_error(rd, node_message_v(n, sub, fmt, ap));
+	take_error(rd, n->file, n->line, node_message_v(n, sub, fmt, ap));
 	va_end(ap);
 }
 
@@ -96,7 +124,7 @@ void conf_error_at(struct conf_reader *rd, const char *file, int line, const cha
 	va_list ap;
 
 	va_start(ap, fmt);
-	take_error(rd, message_v(file, line, key, fmt, ap));
+	take_error(rd, file, line, message_v(file, line, key, fmt, ap));
 	va_end(ap);
 }
 

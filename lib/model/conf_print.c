@@ -1,6 +1,7 @@
 /* conf_print: configurations as YAML again, by the tables that read them. */
 #include "lib/model/conf_priv.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +20,16 @@ void conf_print_line(struct conf_printer *p, const char *fmt, ...)
 	free(text);
 }
 
-/* Safe without quotes whatever stands around it; "null" and "~" would be nothing at all. */
+/* Safe without quotes whatever stands around it, and a string to every reader of YAML. */
 static bool is_plain(const char *s)
 {
-	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./";
+	static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
+	static const char *const words[] = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"};
 
-	return *s && s[strspn(s, safe)] == '\0' && !str_eq(s, "null");
+	for (size_t i = 0; i < COUNT_OF(words); i++)
+		if (str_ieq(s, words[i]))
+			return false;
+	return (isalpha((unsigned char)*s) || *s == '/') && s[strspn(s, safe)] == '\0';
 }
 
 /* As the text of a double-quoted scalar: control characters cannot be in it. */

@@ -29,14 +29,20 @@ struct conf_node {
 	struct conf_node **v;
 };
 
+struct conf_place {
+	const char *file;
+	int line;
+};
+
 /* What one load works on. */
 struct conf_reader {
 	struct conf_box *box;
 	struct arena *arena;   /* the configuration's own */
 	struct arena *scratch; /* gone after the load */
 	struct conf_errors *errors;
-	bool journaled; /* a journal's text: no secrets, no files looked for */
-	bool partial;	/* a text could not be read: what is missing may stand there */
+	struct conf_place *places; /* of the errors, which are kept in the order of the text */
+	bool journaled;		   /* a journal's text: no secrets, no files looked for */
+	bool partial;		   /* a text could not be read: what is missing may stand there */
 	int ndocs;
 	const struct conf_node **docs; /* the files' top mappings, in order */
 };
@@ -99,8 +105,8 @@ extern const struct conf_type conf_type_string, conf_type_ident, conf_type_path,
 	conf_type_hook, conf_type_host, conf_type_port, conf_type_duration, conf_type_number, conf_type_count,
 	conf_type_bool, conf_type_tristate, conf_type_word, conf_type_choice, conf_type_list, conf_type_hooks,
 	conf_type_one_or_list, conf_type_addresses, conf_type_dns_name, conf_type_secret,
-	conf_type_secret_way, conf_type_map, conf_type_part, conf_type_fence, conf_type_verify,
-	conf_type_lowered, conf_type_address, conf_type_listen;
+	conf_type_secret_way, conf_type_map, conf_type_part, conf_type_part_list, conf_type_part_text,
+	conf_type_fence, conf_type_verify, conf_type_lowered, conf_type_address, conf_type_listen;
 
 /* Tables end with a row without a name. */
 extern const struct conf_key conf_keys_top[], conf_keys_daemon[], conf_keys_server[], conf_keys_cluster[],

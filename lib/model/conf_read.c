@@ -116,4 +116,6 @@ static void print_sub(struct conf_printer *p, const struct conf_key *k, const vo
 
 const struct conf_type conf_type_map = {"mapping", NULL, read_sub, print_sub};
 /* Read and printed by whoever puts the whole together. */
-const struct conf_type conf_type_part = {"", NULL, NULL, NULL};
+const struct conf_type conf_type_part = {"mapping", NULL, NULL, NULL};
+const struct conf_type conf_type_part_list = {"list", NULL, NULL, NULL};
+const struct conf_type conf_type_part_text = {"string", NULL, NULL, NULL};

@@ -194,4 +194,4 @@ static void print_secret(struct conf_printer *p, const struct conf_key *k, const
 }
 
 const struct conf_type conf_type_secret = {"secret", NULL, read_secret, print_secret};
-const struct conf_type conf_type_secret_way = {"", NULL, NULL, NULL};
+const struct conf_type conf_type_secret_way = {"string", NULL, NULL, NULL};

@@ -1,7 +1,7 @@
 /*
- * journal_dir: the directory that the journal lives in: made when missing, locked against a second daemon, and with
- * a file of ballast whose space is given back when the disk is full, so that a flip that has fenced can still write
- * down its end.
+ * journal_dir: the directory that the journal lives in: made when missing, locked against a second daemon,
+ * and with a file of ballast whose space is given back when the disk is full, so that a flip that has fenced
+ * can still write down its end.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,7 +63,8 @@ static int take_lock(struct journal_dir *d, struct err *err)
 	}
 	if (errno != EWOULDBLOCK)
 		return err_set(err, -errno, "%s/lock: %s", d->path, strerror(errno));
-	(void)err_set(err, -EBUSY, "state_dir %s is in use by another flipd, pid %ld", d->path, holder(d->lock_fd));
+	(void)err_set(
+		err, -EBUSY, "state_dir %s is in use by another flipd, pid %ld", d->path, holder(d->lock_fd));
 	err_hint(err, "stop it, or give this one a state_dir of its own");
 	return -EBUSY;
 }

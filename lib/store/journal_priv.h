@@ -1,10 +1,11 @@
 /*
- * journal_priv: what the journal's files share. journal.c queues on the loop's thread; what is declared under "On the
- * lane" runs on the journal's own thread only, where nothing but libc, SQLite and lib/base is called.
+ * journal_priv: what the journal's files share. journal.c queues on the loop's thread; what is declared under
+ * "On the lane" runs on the journal's own thread only, where nothing but libc, SQLite and lib/base is called.
  */
 #ifndef STORE_JOURNAL_PRIV_H
 #define STORE_JOURNAL_PRIV_H
 
+#include "lib/io/fiber.h"
 #include "lib/store/journal.h"
 
 #define JOURNAL_TEXTS 9
@@ -24,10 +25,46 @@ struct journal_op {
 	struct err err;
 };
 
-/* journal.c: runs fn(journal, arg, err) on the lane, after all that was written before, and waits for it. */
-int MAY_WAIT journal_call(
-	struct journal *, int (*fn)(struct journal *, void *arg, struct err *), void *arg, struct err *) MUSTCHECK;
-struct journal_sql *journal_database(struct journal *);
+/* An op, and who waits for it. */
+struct journal_entry {
+	struct journal_op op; /* first: the lane's list runs through it */
+	bool waited, done;
+	struct fiber_cond cond;
+};
+
+struct journal_loss;
+
+/* Sent to the loop to flush; outlives the journal. */
+struct journal_nudge {
+	struct journal *journal;
+};
+
+struct journal {
+	struct work_lane *lane;
+	struct journal_dir *dir; /* this and sql: the lane's once open */
+	struct journal_sql *sql;
+	char id[JOURNAL_ID_SIZE];
+	struct journal_op *head, **tail; /* pending */
+	int batches;			 /* on the lane */
+	int running;			 /* flips begun and not ended by this process */
+	bool failing;
+	struct journal_loss *losses;
+	struct journal_nudge *nudge; /* NULL when none is under way */
+};
+
+/* journal_queue.c, on the loop's thread. */
+struct journal_entry *journal_entry_new(enum journal_verb, bool durable);
+/* Queues it; it is the queue's from here on. Only for what is not durable. */
+void journal_add(struct journal *, struct journal_entry *);
+/* Queues it, waits until it is on disk, frees it. */
+int MAY_WAIT journal_add_durable(struct journal *, struct journal_entry *, struct err *) MUSTCHECK;
+/* Sends what is queued to the lane. */
+void journal_flush(struct journal *);
+/* Runs fn(journal, arg, err) on the lane, after all that was written before, and waits for it. */
+int MAY_WAIT journal_call(struct journal *, int (*fn)(struct journal *, void *arg, struct err *), void *arg,
+	struct err *) MUSTCHECK;
+/* Drops what is left, after the lane has gone. */
+void journal_queue_end(struct journal *);
 
 /* On the lane: journal_dir.c, the directory, its lock, the reserve. */
 struct journal_dir;
@@ -35,7 +72,7 @@ struct journal_dir;
 int journal_dir_open(const char *path, struct journal_dir **ret, struct err *) MUSTCHECK;
 void journal_dir_close(struct journal_dir *); /* takes NULL */
 /* Makes the ballast unless it is there. 0, -ENOSPC, or what else was wrong. */
-int journal_dir_reserve(struct journal_dir *, struct err *) MUSTCHECK;
+int journal_dir_reserve(struct journal_dir *, struct err *);
 /* Gives the ballast up; false when there was none. */
 bool journal_dir_release(struct journal_dir *);
 /* Makes NAME (0600) when missing; its path into buf. */
@@ -47,21 +84,30 @@ int journal_dir_sync(struct journal_dir *, struct err *) MUSTCHECK;
 struct journal_sql;
 int journal_sql_open(const char *file, struct journal_sql **ret, struct err *) MUSTCHECK;
 void journal_sql_close(struct journal_sql *); /* takes NULL */
+const char *journal_sql_file(const struct journal_sql *);
+/* Says that the file is damaged and what to do; -EBADMSG. */
+int journal_sql_damaged(struct journal_sql *, const char *what, struct err *);
+int journal_sql_exec(struct journal_sql *, const char *sql, struct err *) MUSTCHECK;
+/* The first column of the first row; "" when there is none. */
+int journal_sql_ask(struct journal_sql *, const char *sql, char *buf, size_t size, struct err *) MUSTCHECK;
+/* journal_schema.c: recognises the file, checks it and brings it to this version. */
+int journal_schema_check(struct journal_sql *, struct err *) MUSTCHECK;
 int journal_sql_id(struct journal_sql *, char ret_id[JOURNAL_ID_SIZE], struct err *) MUSTCHECK;
 /*
- * All of the list in one transaction, on disk at its end when durable. 0 when it was committed; then rc of each op
- * says whether its own statement was refused (-EEXIST, -ENOENT, -E2BIG). Else nothing was written, and every rc is
- * what is returned: -ENOSPC, -EIO, ...
+ * All of the list in one transaction, on disk at its end when durable. 0 when it was committed; then rc of
+ * each op says whether its own statement was refused (-EEXIST, -ENOENT, -E2BIG). Else nothing was written,
+ * and every rc is what is returned: -ENOSPC, -EIO, ...
  */
 int journal_sql_write(struct journal_sql *, struct journal_op *list, bool durable, struct err *) MUSTCHECK;
 /* Moves what the log holds into the database proper. */
 void journal_sql_tidy(struct journal_sql *);
 
 enum journal_query { JOURNAL_UNFINISHED, JOURNAL_HISTORY, JOURNAL_HISTORY_OF, JOURNAL_ONE };
-/* name: of the cluster or group, or the id; limit below 1: no limit. Texts are as found: any bytes, or NULL. */
+/* name: of the cluster or group, or the id; limit below 1: no limit. Texts are as found: any bytes, or NULL.
+ */
 int journal_sql_flips(struct journal_sql *, enum journal_query, const char *name, int limit, struct arena *,
 	struct journal_flip **ret, int *ret_n, struct err *) MUSTCHECK;
-int journal_sql_records(struct journal_sql *, const char *flip_id, struct arena *, struct journal_record **ret,
-	int *ret_n, struct err *) MUSTCHECK;
+int journal_sql_records(struct journal_sql *, const char *flip_id, struct arena *,
+	struct journal_record **ret, int *ret_n, struct err *) MUSTCHECK;
 
 #endif

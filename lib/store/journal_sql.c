@@ -1,10 +1,10 @@
 /*
- * journal_sql: the journal's database: schema, transactions, queries. The one place that knows SQLite. Everything
- * here runs on the journal's own thread, one connection, statements kept.
+ * journal_sql: the journal's database: schema, transactions, queries. The one place that knows SQLite.
+ * Everything here runs on the journal's own thread, one connection, statements kept.
  *
- * The log is a WAL: a commit is one append, on disk with one fdatasync under synchronous=FULL and with none under
- * NORMAL (0.30 and 0.014 ms), where the next FULL commit takes it along. The log is moved into the database only when
- * no flip runs, never within somebody's blackout.
+ * The log is a WAL: a commit is one append, on disk with one fdatasync under synchronous=FULL and with none
+ * under NORMAL (0.30 and 0.014 ms), where the next FULL commit takes it along. The log is moved into the
+ * database only when no flip runs, never within somebody's blackout.
  */
 #include <errno.h>
 #include <sqlite3.h>
@@ -15,20 +15,21 @@
 #include "lib/base/str.h"
 #include "lib/store/journal_priv.h"
 
-#define APPLICATION_ID 0x666c7064 /* "flpd" */
-#define BUSY_MS 1000		  /* for somebody's shell that writes */
-#define WAL_PAGES_MOST 16384	  /* 64 MiB: then it is moved even while flips run */
+#define BUSY_MS 1000	     /* for somebody's shell that writes */
+#define WAL_PAGES_MOST 16384 /* 64 MiB: then it is moved even while flips run */
 
 static const struct verb {
 	const char *sql;
 	int texts, numbers;
 } verbs[] = {
-	[JOURNAL_BEGIN] = {"INSERT INTO flip(id, cluster, grp, from_side, to_side, state, outcome, config, document,"
-			   " started_at_ms, ended_at_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-		9, 2},
-	[JOURNAL_RECORD] = {"INSERT INTO record(flip_id, kind, step, data, at_ms, seq) VALUES(?1, ?2, ?3, ?4, ?5,"
-			    " (SELECT coalesce(max(seq), 0) + 1 FROM record WHERE flip_id = ?1))",
-		4, 1},
+	[JOURNAL_BEGIN] =
+		{"INSERT INTO flip(id, cluster, grp, from_side, to_side, state, outcome, config, document,"
+		 " started_at_ms, ended_at_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+			9, 2},
+	[JOURNAL_RECORD] =
+		{"INSERT INTO record(flip_id, kind, step, data, at_ms, seq) VALUES(?1, ?2, ?3, ?4, ?5,"
+		 " (SELECT coalesce(max(seq), 0) + 1 FROM record WHERE flip_id = ?1))",
+			4, 1},
 	[JOURNAL_SAVE] = {"UPDATE flip SET state = ?2, outcome = ?3, document = coalesce(?4, document),"
 			  " ended_at_ms = ?5 WHERE id = ?1",
 		4, 1},
@@ -46,19 +47,6 @@ static const char *const queries[] = {
 	[JOURNAL_ONE] = "SELECT " FLIP_COLUMNS " FROM flip WHERE id = ?1 LIMIT ?2",
 };
 
-/* Row i makes version i + 1 out of version i. Rows are only ever added. */
-static const char *const migrations[] = {
-	"CREATE TABLE meta(name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-	"INSERT INTO meta VALUES('journal_id', lower(hex(randomblob(8))));"
-	"CREATE TABLE flip(id TEXT PRIMARY KEY NOT NULL, cluster TEXT NOT NULL, grp TEXT, from_side TEXT NOT NULL,"
-	" to_side TEXT NOT NULL, state TEXT NOT NULL, outcome TEXT, started_at_ms INTEGER NOT NULL,"
-	" ended_at_ms INTEGER NOT NULL, config TEXT NOT NULL, document TEXT);"
-	"CREATE INDEX flip_started ON flip(started_at_ms);"
-	"CREATE INDEX flip_unfinished ON flip(started_at_ms, id) WHERE state IS NOT 'ended';"
-	"CREATE TABLE record(flip_id TEXT NOT NULL, seq INTEGER NOT NULL, at_ms INTEGER NOT NULL, kind TEXT NOT NULL,"
-	" step TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY(flip_id, seq)) WITHOUT ROWID;",
-};
-
 struct journal_sql {
 	sqlite3 *db;
 	char *file;
@@ -68,6 +56,11 @@ struct journal_sql {
 };
 
 /* Errors */
+
+const char *journal_sql_file(const struct journal_sql *s)
+{
+	return s->file;
+}
 
 static int errno_of(struct journal_sql *s, int rc)
 {
@@ -84,7 +77,7 @@ static int errno_of(struct journal_sql *s, int rc)
 	case SQLITE_NOTADB:
 		return -EBADMSG;
 	case SQLITE_CONSTRAINT:
-		return -EEXIST;
+		return rc == SQLITE_CONSTRAINT_PRIMARYKEY ? -EEXIST : -EINVAL;
 	case SQLITE_TOOBIG:
 		return -E2BIG;
 	case SQLITE_BUSY:
@@ -103,13 +96,21 @@ static void add_hint(struct journal_sql *s, int code, struct err *err)
 {
 	if (code == -EBADMSG)
 		err_hint(err,
-			"stop flipd, keep a copy of the directory, then try `sqlite3 %s .recover`, or move the "
+			"stop flipd, keep a copy of the directory, then try `sqlite3 %s .recover`, or move "
+			"the "
 			"file away: flips it knew of as unfinished must then be resolved by hand",
 			s->file);
 	else if (code == -ENOSPC)
 		err_hint(err, "make room on the file system of %s", s->file);
 	else if (code == -EBUSY)
 		err_hint(err, "another program holds a lock on %s", s->file);
+}
+
+int journal_sql_damaged(struct journal_sql *s, const char *what, struct err *err)
+{
+	(void)err_set(err, -EBADMSG, "journal %s is damaged: %s", s->file, what);
+	add_hint(s, -EBADMSG, err);
+	return -EBADMSG;
 }
 
 /* rc is SQLite's; returns the errno. */
@@ -125,11 +126,11 @@ static int fail(struct journal_sql *s, int rc, const char *doing, struct err *er
 	return code;
 }
 
-static int exec(struct journal_sql *s, const char *sql, const char *doing, struct err *err)
+int journal_sql_exec(struct journal_sql *s, const char *sql, struct err *err)
 {
 	int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
 
-	return rc == SQLITE_OK ? 0 : fail(s, rc, doing, err);
+	return rc == SQLITE_OK ? 0 : fail(s, rc, "set up", err);
 }
 
 static int prepare(struct journal_sql *s, const char *sql, sqlite3_stmt **ret, struct err *err)
@@ -139,8 +140,7 @@ static int prepare(struct journal_sql *s, const char *sql, sqlite3_stmt **ret, s
 	return rc == SQLITE_OK ? 0 : fail(s, rc, "prepare", err);
 }
 
-/* The first column of the first row; "" when there is none. */
-static int ask(struct journal_sql *s, const char *sql, char *buf, size_t size, struct err *err)
+int journal_sql_ask(struct journal_sql *s, const char *sql, char *buf, size_t size, struct err *err)
 {
 	sqlite3_stmt *st = NULL;
 	int r = prepare(s, sql, &st, err);
@@ -162,88 +162,18 @@ static int ask(struct journal_sql *s, const char *sql, char *buf, size_t size, s
 
 /* Opening */
 
-static int damaged(struct journal_sql *s, const char *what, struct err *err)
-{
-	(void)err_set(err, -EBADMSG, "journal %s is damaged: %s", s->file, what);
-	add_hint(s, -EBADMSG, err);
-	return -EBADMSG;
-}
-
-/* 0 with the schema's version, 0 for a file without anything in it. */
-static int check_version(struct journal_sql *s, int64_t *ret_version, struct err *err)
-{
-	char application[32], version[32], objects[32];
-	int64_t app = 0, ver = 0;
-	int r = ask(s, "PRAGMA application_id", application, sizeof(application), err);
-
-	if (r == 0)
-		r = ask(s, "PRAGMA user_version", version, sizeof(version), err);
-	if (r == 0)
-		r = ask(s, "SELECT count(*) FROM sqlite_schema", objects, sizeof(objects), err);
-	if (r < 0)
-		return r;
-	if (str_parse_int(application, INT32_MIN, INT32_MAX, &app) < 0 ||
-		str_parse_int(version, INT32_MIN, INT32_MAX, &ver) < 0)
-		return damaged(s, "no version", err);
-	bool empty = app == 0 && ver == 0 && strcmp(objects, "0") == 0;
-	if (!empty && app != APPLICATION_ID) {
-		(void)err_set(err, -EINVAL, "%s is a database, but not flipd's journal", s->file);
-		err_hint(err, "give flipd a state_dir of its own");
-		return -EINVAL;
-	}
-	if (ver > (int64_t)COUNT_OF(migrations)) {
-		(void)err_set(err, -ENOTSUP, "journal %s is of a newer flipd: its schema is %lld, this one knows %zu",
-			s->file, (long long)ver, COUNT_OF(migrations));
-		err_hint(err, "install that version again, or a newer one");
-		return -ENOTSUP;
-	}
-	if (ver < 0 || (ver == 0 && !empty))
-		return damaged(s, "no schema version", err);
-	*ret_version = ver;
-	return 0;
-}
-
-static int check_whole(struct journal_sql *s, struct err *err)
-{
-	char answer[256];
-	int r = ask(s, "PRAGMA quick_check(1)", answer, sizeof(answer), err);
-
-	if (r < 0)
-		return r;
-	return strcmp(answer, "ok") == 0 ? 0 : damaged(s, answer, err);
-}
-
 static int use_wal(struct journal_sql *s, struct err *err)
 {
 	char mode[32];
-	int r = ask(s, "PRAGMA journal_mode = WAL", mode, sizeof(mode), err);
+	int r = journal_sql_ask(s, "PRAGMA journal_mode = WAL", mode, sizeof(mode), err);
 
 	if (r < 0)
 		return r;
 	if (strcmp(mode, "wal") != 0)
 		return err_set(err, -ENOTSUP, "journal %s: no WAL on this file system", s->file);
 	(void)sqlite3_wal_autocheckpoint(s->db, WAL_PAGES_MOST);
-	/* The log's blocks are kept when it is closed: rewriting them needs no room and no metadata. */
-	int keep = 1;
-	(void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
 	s->full = true;
-	return exec(s, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", "set up", err);
-}
-
-static int migrate(struct journal_sql *s, int64_t version, struct err *err)
-{
-	for (size_t i = (size_t)version; i < COUNT_OF(migrations); i++) {
-		char *sql = sqlite3_mprintf("BEGIN IMMEDIATE; %s; PRAGMA application_id = %d; PRAGMA user_version = %d;"
-					    " COMMIT",
-			migrations[i], APPLICATION_ID, (int)i + 1);
-		if (!sql)
-			return err_set(err, -ENOMEM, "out of memory");
-		int r = exec(s, sql, "set up its tables", err);
-		sqlite3_free(sql);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	return journal_sql_exec(s, "PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF", err);
 }
 
 static int prepare_all(struct journal_sql *s, struct err *err)
@@ -259,18 +189,29 @@ static int prepare_all(struct journal_sql *s, struct err *err)
 	return r;
 }
 
+/* What closing does to the log: nothing to that of a damaged file, else it goes into the database. */
+static void tidy_at_close(struct journal_sql *s, bool on)
+{
+	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, on ? 0 : 1, NULL);
+}
+
 static int set_up(struct journal_sql *s, struct err *err)
 {
-	int64_t version = 0;
-	int r = check_version(s, &version, err);
+	/* The log's blocks are kept when it is closed: rewriting them needs no room and no metadata. */
+	int keep = 1;
+	int r;
 
+	(void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+	(void)sqlite3_busy_timeout(s->db, BUSY_MS);
+	tidy_at_close(s, false);
+	r = journal_schema_check(s, err);
 	if (r == 0)
 		r = use_wal(s, err);
 	if (r == 0)
-		r = check_whole(s, err);
+		r = prepare_all(s, err);
 	if (r == 0)
-		r = migrate(s, version, err);
-	return r == 0 ? prepare_all(s, err) : r;
+		tidy_at_close(s, true);
+	return r;
 }
 
 int journal_sql_open(const char *file, struct journal_sql **ret, struct err *err)
@@ -279,12 +220,11 @@ int journal_sql_open(const char *file, struct journal_sql **ret, struct err *err
 	int r;
 
 	s->file = xstrdup(file);
-	int rc = sqlite3_open_v2(file, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
-		NULL);
+	int rc = sqlite3_open_v2(
+		file, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	if (rc != SQLITE_OK) {
 		r = fail(s, rc, "open", err);
 	} else {
-		(void)sqlite3_busy_timeout(s->db, BUSY_MS);
 		r = set_up(s, err);
 	}
 	if (r < 0) {
@@ -312,12 +252,12 @@ void journal_sql_close(struct journal_sql *s)
 int journal_sql_id(struct journal_sql *s, char ret_id[JOURNAL_ID_SIZE], struct err *err)
 {
 	char id[JOURNAL_ID_SIZE];
-	int r = ask(s, "SELECT value FROM meta WHERE name = 'journal_id'", id, sizeof(id), err);
+	int r = journal_sql_ask(s, "SELECT value FROM meta WHERE name = 'journal_id'", id, sizeof(id), err);
 
 	if (r < 0)
 		return r;
 	if (!id[0])
-		return damaged(s, "it has no name", err);
+		return journal_sql_damaged(s, "it has no name", err);
 	memcpy(ret_id, id, sizeof(id));
 	return 0;
 }
@@ -371,8 +311,8 @@ static int transact(struct journal_sql *s, struct journal_op *list, bool durable
 {
 	int rc = set_level(s, durable);
 
-	/* After a failed fsync the kernel may take unwritten pages for written: what the log still shows is copied
-	 * into the database and synced there before anything builds on it. */
+	/* After a failed fsync the kernel may take unwritten pages for written: what the log still shows is
+	 * copied into the database and synced there before anything builds on it. */
 	if (rc == SQLITE_OK && s->suspect) {
 		rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 		s->suspect = rc != SQLITE_OK;
@@ -407,4 +347,104 @@ int journal_sql_write(struct journal_sql *s, struct journal_op *list, bool durab
 void journal_sql_tidy(struct journal_sql *s)
 {
 	(void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+/* Reading */
+
+/* The bytes up to the first NUL, whatever type the cell has; NULL for NULL. */
+static const char *cell(sqlite3_stmt *st, int i, struct arena *a)
+{
+	return arena_strdup(a, (const char *)sqlite3_column_text(st, i));
+}
+
+static void read_flip(sqlite3_stmt *st, struct arena *a, void *row)
+{
+	*(struct journal_flip *)row = (struct journal_flip){.id = cell(st, 0, a),
+		.cluster = cell(st, 1, a),
+		.group = cell(st, 2, a),
+		.from = cell(st, 3, a),
+		.to = cell(st, 4, a),
+		.state = cell(st, 5, a),
+		.outcome = cell(st, 6, a),
+		.config = cell(st, 7, a),
+		.document = cell(st, 8, a),
+		.started_at_ms = sqlite3_column_int64(st, 9),
+		.ended_at_ms = sqlite3_column_int64(st, 10)};
+}
+
+static void read_record(sqlite3_stmt *st, struct arena *a, void *row)
+{
+	*(struct journal_record *)row = (struct journal_record){.flip_id = cell(st, 0, a),
+		.seq = sqlite3_column_int64(st, 1),
+		.at_ms = sqlite3_column_int64(st, 2),
+		.kind = cell(st, 3, a),
+		.step = cell(st, 4, a),
+		.data = cell(st, 5, a)};
+}
+
+struct rows {
+	size_t size; /* of one */
+	void (*read)(sqlite3_stmt *, struct arena *, void *row);
+	char *data;
+	size_t n, room;
+};
+
+static void rows_add(struct rows *rows, sqlite3_stmt *st, struct arena *a)
+{
+	if (rows->n == rows->room) {
+		size_t room = rows->room ? 2 * rows->room : 16;
+		rows->data = arena_grow(a, rows->data, rows->n * rows->size, room * rows->size);
+		rows->room = room;
+	}
+	rows->read(st, a, rows->data + rows->n++ * rows->size);
+}
+
+static int select_rows(struct journal_sql *s, const char *sql, const char *name, int limit, struct arena *a,
+	struct rows *rows, struct err *err)
+{
+	sqlite3_stmt *st = NULL;
+	int r = prepare(s, sql, &st, err);
+
+	if (r < 0)
+		return r;
+	int rc = sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_bind_int(st, 2, limit < 1 ? -1 : limit);
+	if (rc == SQLITE_OK) {
+		while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+			rows_add(rows, st, a);
+	}
+	if (rc != SQLITE_DONE)
+		r = fail(s, rc, "read", err);
+	(void)sqlite3_finalize(st);
+	return r;
+}
+
+int journal_sql_flips(struct journal_sql *s, enum journal_query query, const char *name, int limit,
+	struct arena *a, struct journal_flip **ret, int *ret_n, struct err *err)
+{
+	struct rows rows = {.size = sizeof(struct journal_flip), .read = read_flip};
+	int r = select_rows(s, queries[query], name, limit, a, &rows, err);
+
+	if (r < 0)
+		return r;
+	*ret = (struct journal_flip *)(void *)rows.data;
+	*ret_n = (int)rows.n;
+	return 0;
+}
+
+int journal_sql_records(struct journal_sql *s, const char *flip_id, struct arena *a,
+	struct journal_record **ret, int *ret_n, struct err *err)
+{
+	struct rows rows = {.size = sizeof(struct journal_record), .read = read_record};
+	int r = select_rows(s,
+		"SELECT flip_id, seq, at_ms, kind, step, data FROM record WHERE flip_id = ?1 ORDER BY seq"
+		" LIMIT ?2",
+		flip_id, 0, a, &rows, err);
+
+	if (r < 0)
+		return r;
+	*ret = (struct journal_record *)(void *)rows.data;
+	*ret_n = (int)rows.n;
+	return 0;
 }

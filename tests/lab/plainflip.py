@@ -6,7 +6,7 @@ import time
 
 
 def _kill_writers(server):
-    rows = server.query("SELECT id FROM information_schema.processlist WHERE user IN ('app', 'batch', 'admin')")
+    rows = server.query("SELECT id FROM information_schema.processlist WHERE user IN ('app', 'batch')")
     for row in rows:
         try:
             server.query("KILL %d" % row["id"])

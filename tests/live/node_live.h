@@ -27,7 +27,7 @@ extern struct arena *arena;
 extern struct err err;
 extern int checks;
 
-#define IN(ms) clock_deadline_ms(ms)
+#define IN(ms) (clock_us() + (int64_t)(ms) * 1000)
 
 /* Ends the program at the first thing that is not so; err says why the last verb failed. */
 #define CHECK(cond)                                                                                                    \

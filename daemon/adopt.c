@@ -1,0 +1,140 @@
+/* adopt: the journal's unfinished flips become runs, each on a cluster as it was configured for that flip. */
+#include "daemon/adopt.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/run.h"
+#include "daemon/server.h"
+#include "daemon/watch.h"
+#include "lib/base/arena.h"
+#include "lib/base/log.h"
+#include "lib/base/str.h"
+#include "lib/model/wire.h"
+
+#define LAST_LOOK 10 /* how far back a flip is looked for that says what is to be guarded */
+
+/* The cluster as the flip knew it; where that cannot be read any more, as it is configured now. */
+static struct watched *make_watched(struct server *server, const struct journal_flip *f, struct err *err)
+{
+	struct watched *now = server_find(server, f->cluster), *w = NULL;
+	struct conf *snapshot = NULL;
+	const struct conf_cluster *conf = NULL;
+
+	if (f->config && conf_with_journaled_cluster(server->conf, f->config, &snapshot, err) == 0)
+		conf = conf_find_cluster(snapshot, f->cluster);
+	if (!conf) {
+		conf_unref(snapshot);
+		return now;
+	}
+	err_clear(err);
+	if (watch_new(server, snapshot, conf, &w, err) < 0) {
+		conf_unref(snapshot);
+		return now;
+	}
+	conf_unref(snapshot);
+	w->configured = now != NULL;
+	if (!now) {
+		server_add(server, w);
+		return w;
+	}
+	/* What is configured now waits for the flip's end. */
+	struct live *live = now->live;
+	now->next = live->cluster;
+	now->next->on_poll = NULL;
+	live->cluster = w->live->cluster;
+	live->cluster->on_poll_arg = now;
+	w->live->cluster = NULL;
+	watch_free_shell(w);
+	return now;
+}
+
+static void adopt_flip(struct server *server, const struct journal_flip *f)
+{
+	struct log_ctx ctx = {.cluster = f->cluster, .flip_id = f->id};
+	struct err err = {0};
+	struct watched *w = server_find(server, f->cluster);
+
+	if (w && (w->run || w->unreadable)) {
+		log_at(LOG_LEVEL_ERROR, &ctx, "a second unfinished flip of this cluster is left as it is");
+		return;
+	}
+	w = make_watched(server, f, &err);
+	if (!w) {
+		log_at(LOG_LEVEL_ERROR, &ctx, "unfinished flip of a cluster that is not configured any more is kept: %s",
+			err_text(&err));
+		return;
+	}
+	err_clear(&err);
+	if (run_load(w, f->id, &err) < 0) {
+		w->unreadable = xstrdup(err_text(&err));
+		log_at(LOG_LEVEL_ERROR, &ctx, "unfinished flip cannot be taken up: %s", w->unreadable);
+		return;
+	}
+	log_at(LOG_LEVEL_WARNING, &ctx, "unfinished flip to %s found, %s", f->to, f->state);
+}
+
+int adopt_unfinished(struct server *server, struct err *err)
+{
+	struct arena *arena CLEANUP(arena_freep) = arena_new();
+	struct journal_flip *flips;
+	int n;
+	int code = journal_unfinished(server->journal, arena, &flips, &n, err);
+
+	if (code < 0)
+		return code;
+	for (int i = 0; i < n; i++) {
+		if (!str_eq(flips[i].state, "scheduled"))
+			adopt_flip(server, &flips[i]);
+	}
+	return 0;
+}
+
+/* The newest flip that ended, and before it the newest that says which side was left closed. */
+static void MAY_WAIT read_last(struct server *server, const char *name)
+{
+	struct arena *arena CLEANUP(arena_freep) = arena_new();
+	struct journal_flip *flips;
+	struct err err = {0};
+	int n;
+
+	if (journal_history(server->journal, arena, name, LAST_LOOK, &flips, &n, &err) < 0) {
+		log_at(LOG_LEVEL_WARNING, &(struct log_ctx){.cluster = name}, "its past flips cannot be read: %s",
+			err_text(&err));
+		return;
+	}
+	/* From the oldest on, so that the newest has the last word. */
+	for (int i = n - 1; i >= 0; i--) {
+		struct watched *w = server_find(server, name);
+		struct wire *document;
+
+		if (!w || !flips[i].document || !str_eq(flips[i].state, "ended") ||
+			flips[i].ended_at_ms < w->last_flip_at_ms ||
+			wire_parse(flips[i].document, strlen(flips[i].document), &document, NULL) < 0)
+			continue;
+		watch_remember(w, document);
+		wire_free(document);
+	}
+}
+
+static void last_main(void *arg)
+{
+	struct server *server = arg;
+
+	for (int i = 0; i < server->nwatched && !server->stopping; i++) {
+		char *name = xstrdup(server->watched[i]->name);
+		read_last(server, name);
+		free(name);
+	}
+}
+
+void adopt_begin(struct server *server)
+{
+	for (int i = 0; i < server->nwatched; i++) {
+		struct run *run = server->watched[i]->run;
+		if (run && flip_get_state(run->flip) != FLIP_STUCK)
+			run_begin(run, true);
+	}
+	server->reader = fiber_spawn("last flips", last_main, server);
+}

@@ -1,0 +1,17 @@
+/*
+ * adopt: taking up what an earlier life of flipd left: flips that the journal shows as unfinished, and what each
+ * cluster's last flip was. An unfinished flip is recovered with the configuration that it began with.
+ */
+#ifndef DAEMON_ADOPT_H
+#define DAEMON_ADOPT_H
+
+#include "lib/base/err.h"
+
+struct server;
+
+/* Loads every unfinished flip; before the clusters are started. 0, or why the journal cannot be read. */
+int MAY_WAIT adopt_unfinished(struct server *, struct err *) MUSTCHECK;
+/* Begins their recovery, stuck ones apart, and reads the last flips; after the clusters are started. */
+void adopt_begin(struct server *);
+
+#endif

@@ -1,0 +1,285 @@
+/* server: start and stop in order. Everything that may wait runs in the fiber of server_start. */
+#include "daemon/server.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "daemon/adopt.h"
+#include "daemon/control.h"
+#include "daemon/reload.h"
+#include "daemon/run.h"
+#include "daemon/status.h"
+#include "daemon/watch.h"
+#include "daemon/web.h"
+#include "lib/base/arena.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/str.h"
+#include "lib/io/http.h"
+#include "lib/io/httpd.h"
+#include "lib/io/loop.h"
+#include "lib/io/proc.h"
+#include "lib/io/sd.h"
+#include "lib/io/work.h"
+
+#define STOP_MARGIN_MS 3000   /* beyond max_blackout, for what a flip does at its end */
+#define ANSWER_LIMIT_MS 1000  /* for clients to get the answers of what has ended */
+#define STATUS_EVERY_MS 1000
+
+/* The list of clusters */
+
+struct watched *server_find(const struct server *server, const char *name)
+{
+	for (int i = 0; name && i < server->nwatched; i++) {
+		if (str_eq(server->watched[i]->name, name))
+			return server->watched[i];
+	}
+	return NULL;
+}
+
+void server_add(struct server *server, struct watched *w)
+{
+	server->watched =
+		xrealloc(server->watched, sizeof(*server->watched) * (size_t)(server->nwatched + 1));
+	server->watched[server->nwatched++] = w;
+}
+
+void server_remove(struct server *server, struct watched *w)
+{
+	for (int i = 0; i < server->nwatched; i++) {
+		if (server->watched[i] != w)
+			continue;
+		memmove(&server->watched[i], &server->watched[i + 1],
+			sizeof(*server->watched) * (size_t)(server->nwatched - i - 1));
+		server->nwatched--;
+		return;
+	}
+}
+
+/* Start */
+
+static int make_clusters(struct server *server, struct err *err)
+{
+	for (int i = 0; i < server->conf->nclusters; i++) {
+		struct watched *w;
+		int code = watch_new(server, server->conf, &server->conf->clusters[i], &w, err);
+
+		if (code < 0)
+			return code;
+		server_add(server, w);
+	}
+	return 0;
+}
+
+static int MAY_WAIT open_sockets(struct server *server, struct err *err)
+{
+	const struct conf_daemon *daemon = &server->conf->daemon;
+	int fd_unix, fd_inet;
+
+	sd_take_sockets(&fd_unix, &fd_inet);
+	int code = control_start(server, daemon->control_socket, fd_unix, &server->control, err);
+	if (code < 0) {
+		err_wrap(err, "control_socket");
+		return code;
+	}
+	reload_group(server);
+	if (!daemon->status_host && fd_inet < 0)
+		return 0;
+	code = httpd_start(daemon->status_host, daemon->status_port, fd_inet, web_request, server, &server->httpd, err);
+	if (code < 0)
+		err_wrap(err, "status_listen");
+	return code;
+}
+
+static int MAY_WAIT begin(struct server *server, struct err *err)
+{
+	int code = journal_open(server->conf->daemon.state_dir, &server->journal, err);
+
+	if (code < 0) {
+		err_wrap(err, "state_dir");
+		return code;
+	}
+	code = make_clusters(server, err);
+	if (code == 0)
+		code = adopt_unfinished(server, err);
+	if (code == 0)
+		code = open_sockets(server, err);
+	if (code < 0)
+		return code;
+	for (int i = 0; i < server->nwatched; i++)
+		watch_start(server->watched[i]);
+	adopt_begin(server);
+	server->serving = true;
+	sd_tell_ready();
+	sd_watchdog_start();
+	log_at(LOG_LEVEL_NOTICE, NULL, "flipd %s (%s) watches %d clusters", FLIPD_VERSION, FLIPD_COMMIT,
+		server->nwatched);
+	return 0;
+}
+
+/* Stop */
+
+static int64_t longest_blackout_ms(const struct server *server)
+{
+	int64_t longest = 0;
+
+	for (int i = 0; i < server->nwatched; i++) {
+		const struct run *run = server->watched[i]->run;
+		if (!run || !run->active)
+			continue;
+		int64_t ms = server->watched[i]->live->cluster->conf->policy.max_blackout_ms;
+		longest = ms > longest ? ms : longest;
+	}
+	return longest;
+}
+
+static int active_runs(const struct server *server)
+{
+	int n = 0;
+
+	for (int i = 0; i < server->nwatched; i++)
+		n += server->watched[i]->run && server->watched[i]->run->active;
+	return n;
+}
+
+/* Flips before the fence abort, within it they end or roll back, settling ones are left to the next start. */
+static void MAY_WAIT end_flips(struct server *server)
+{
+	int64_t deadline = clock_us() + (longest_blackout_ms(server) + STOP_MARGIN_MS) * 1000;
+
+	for (int i = 0; i < server->nwatched; i++) {
+		struct run *run = server->watched[i]->run;
+		if (run && run->active)
+			flip_terminate(run->flip);
+	}
+	while (active_runs(server) > 0) {
+		if (fiber_cond_wait(&server->changed, deadline) == -ETIMEDOUT)
+			break;
+	}
+	if (active_runs(server) > 0)
+		log_at(LOG_LEVEL_WARNING, NULL, "%d flips did not end in time: the next start goes on with them",
+			active_runs(server));
+}
+
+static void MAY_WAIT let_answer(struct server *server)
+{
+	int64_t deadline = clock_us() + ANSWER_LIMIT_MS * 1000;
+
+	while (control_running(server->control) > 0 && clock_us() < deadline)
+		(void)fiber_sleep_ms(10);
+}
+
+/*
+ * Whether this also frees everything depends on nobody being left who uses it: a flip that did not end in time keeps
+ * its cluster and the journal, and goes with the process.
+ */
+static void MAY_WAIT end(struct server *server)
+{
+	server->stopping = true;
+	sd_tell_stopping();
+	end_flips(server);
+	if (server->control)
+		let_answer(server);
+	bool clean = active_runs(server) == 0 && (!server->control || control_running(server->control) == 0);
+	control_stop(server->control);
+	httpd_stop(server->httpd);
+	sd_watchdog_stop();
+	if (!clean)
+		return;
+	while (server->nwatched > 0) {
+		struct watched *w = server->watched[server->nwatched - 1];
+		server_remove(server, w);
+		run_unref(w->run);
+		w->run = NULL;
+		watch_free(w);
+	}
+	journal_close(server->journal);
+	free(server->watched);
+	server->watched = NULL;
+	conf_unref(server->conf);
+	server->conf = NULL;
+}
+
+/* Running */
+
+static void server_start(void *arg)
+{
+	struct server *server = arg;
+	struct err err = {0};
+
+	if (begin(server, &err) < 0) {
+		log_at(LOG_LEVEL_ERROR, NULL, "cannot start: %s", err_text(&err));
+		server->exit_status = 2;
+		server->signo = SIGTERM;
+	}
+	while (!server->signo) {
+		status_tell(server);
+		(void)fiber_cond_wait(&server->changed, clock_us() + STATUS_EVERY_MS * 1000);
+	}
+	if (server->exit_status == 0)
+		log_at(LOG_LEVEL_NOTICE, NULL, "told to stop by %s", strsignal(server->signo));
+	end(server);
+	loop_stop();
+}
+
+static void on_stop(int signo, void *arg)
+{
+	struct server *server = arg;
+
+	server->signo = signo;
+	fiber_cond_signal(&server->changed);
+}
+
+static void on_reload(int signo, void *arg)
+{
+	struct server *server = arg;
+	(void)signo;
+
+	if (server->serving && !server->stopping)
+		reload_from_signal(server);
+}
+
+static int catch_signals(struct server *server)
+{
+	int code = loop_signal(SIGTERM, on_stop, server);
+
+	if (code == 0)
+		code = loop_signal(SIGINT, on_stop, server);
+	if (code == 0)
+		code = loop_signal(SIGHUP, on_reload, server);
+	return code;
+}
+
+static void name_start(struct server *server)
+{
+	uint64_t word = 0;
+
+	if (getrandom(&word, sizeof(word), 0) != sizeof(word))
+		word = (uint64_t)clock_wall_ms() << 20 | (uint64_t)getpid();
+	(void)snprintf(server->start_id, sizeof(server->start_id), "%016" PRIx64, word);
+	if (gethostname(server->host, sizeof(server->host) - 1) < 0)
+		str_copy(server->host, sizeof(server->host), "unknown");
+}
+
+int server_main(struct conf *conf)
+{
+	static struct server server;
+
+	server = (struct server){.conf = conf};
+	name_start(&server);
+	if (loop_init() < 0 || work_init() < 0 || proc_init() < 0 || catch_signals(&server) < 0) {
+		log_at(LOG_LEVEL_ERROR, NULL, "the event loop cannot be set up");
+		return 2;
+	}
+	struct fiber *start = fiber_spawn("server", server_start, &server);
+	loop_run();
+	(void)start; /* nobody is left to join it: its stack goes with the process */
+	http_free();
+	return server.exit_status;
+}
