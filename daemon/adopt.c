@@ -16,38 +16,30 @@
 #define LAST_LOOK 10 /* how far back a flip is looked for that says what is to be guarded */
 
 /* The cluster as the flip knew it; where that cannot be read any more, as it is configured now. */
-static struct watched *make_watched(struct server *server, const struct journal_flip *f, struct err *err)
+static int make_watched(
+	struct server *server, const struct journal_flip *f, struct watched **ret, struct err *err)
 {
-	struct watched *now = server_find(server, f->cluster), *w = NULL;
-	struct conf *snapshot = NULL;
 	const struct conf_cluster *conf = NULL;
+	struct conf *snapshot = NULL;
+	int code = -EINVAL;
 
-	if (f->config && conf_with_journaled_cluster(server->conf, f->config, &snapshot, err) == 0)
+	if (f->config)
+		code = conf_with_journaled_cluster(server->conf, f->config, &snapshot, err);
+	if (code == 0)
 		conf = conf_find_cluster(snapshot, f->cluster);
 	if (!conf) {
 		conf_unref(snapshot);
-		return now;
+		snapshot = conf_ref(server->conf);
+		conf = conf_find_cluster(snapshot, f->cluster);
 	}
-	err_clear(err);
-	if (watch_new(server, snapshot, conf, &w, err) < 0) {
-		conf_unref(snapshot);
-		return now;
+	if (conf) {
+		err_clear(err);
+		code = watch_new(server, snapshot, conf, ret, err);
+	} else {
+		code = err_set(err, -ENOENT, "nothing says how to reach its servers");
 	}
 	conf_unref(snapshot);
-	w->configured = now != NULL;
-	if (!now) {
-		server_add(server, w);
-		return w;
-	}
-	/* What is configured now waits for the flip's end. */
-	struct live *live = now->live;
-	now->next = live->cluster;
-	now->next->on_poll = NULL;
-	live->cluster = w->live->cluster;
-	live->cluster->on_poll_arg = now;
-	w->live->cluster = NULL;
-	watch_free_shell(w);
-	return now;
+	return code;
 }
 
 static void adopt_flip(struct server *server, const struct journal_flip *f)
@@ -60,13 +52,14 @@ static void adopt_flip(struct server *server, const struct journal_flip *f)
 		log_at(LOG_LEVEL_ERROR, &ctx, "a second unfinished flip of this cluster is left as it is");
 		return;
 	}
-	w = make_watched(server, f, &err);
-	if (!w) {
-		log_at(LOG_LEVEL_ERROR, &ctx, "unfinished flip of a cluster that is not configured any more is kept: %s",
+	if (make_watched(server, f, &w, &err) < 0) {
+		log_at(LOG_LEVEL_ERROR, &ctx, "an unfinished flip is kept in the journal: %s",
 			err_text(&err));
 		return;
 	}
-	err_clear(&err);
+	/* Whoever reads the configuration afterwards says that it is in there. */
+	w->configured = false;
+	server_add(server, w);
 	if (run_load(w, f->id, &err) < 0) {
 		w->unreadable = xstrdup(err_text(&err));
 		log_at(LOG_LEVEL_ERROR, &ctx, "unfinished flip cannot be taken up: %s", w->unreadable);
@@ -100,8 +93,8 @@ static void MAY_WAIT read_last(struct server *server, const char *name)
 	int n;
 
 	if (journal_history(server->journal, arena, name, LAST_LOOK, &flips, &n, &err) < 0) {
-		log_at(LOG_LEVEL_WARNING, &(struct log_ctx){.cluster = name}, "its past flips cannot be read: %s",
-			err_text(&err));
+		log_at(LOG_LEVEL_WARNING, &(struct log_ctx){.cluster = name},
+			"its past flips cannot be read: %s", err_text(&err));
 		return;
 	}
 	/* From the oldest on, so that the newest has the last word. */

@@ -1,6 +1,6 @@
 /*
- * adopt: taking up what an earlier life of flipd left: flips that the journal shows as unfinished, and what each
- * cluster's last flip was. An unfinished flip is recovered with the configuration that it began with.
+ * adopt: taking up what an earlier life of flipd left: flips that the journal shows as unfinished, and what
+ * each cluster's last flip was. An unfinished flip is recovered with the configuration that it began with.
  */
 #ifndef DAEMON_ADOPT_H
 #define DAEMON_ADOPT_H
@@ -9,7 +9,8 @@
 
 struct server;
 
-/* Loads every unfinished flip; before the clusters are started. 0, or why the journal cannot be read. */
+/* Loads every unfinished flip; before the configured clusters are made. 0, or why the journal cannot be read.
+ */
 int MAY_WAIT adopt_unfinished(struct server *, struct err *) MUSTCHECK;
 /* Begins their recovery, stuck ones apart, and reads the last flips; after the clusters are started. */
 void adopt_begin(struct server *);

@@ -80,45 +80,102 @@ static int command_schedule_cancel(struct request *r, struct strbuf *ret, struct
 }
 
 #define ARGS(...) ((const struct argument[]){__VA_ARGS__ __VA_OPT__(, ){0}})
-#define NAME {.name = "name", .type = WIRE_STRING, .required = true}
-#define MAYBE_NAME {.name = "name", .type = WIRE_STRING}
-#define TO {.name = "to", .type = WIRE_STRING, .required = true}
-#define YES {.name = "yes", .type = WIRE_BOOL}
+#define NAME                                                                                                 \
+	{                                                                                                    \
+		.name = "name", .type = WIRE_STRING, .required = true                                        \
+	}
+#define MAYBE_NAME                                                                                           \
+	{                                                                                                    \
+		.name = "name", .type = WIRE_STRING                                                          \
+	}
+#define TO                                                                                                   \
+	{                                                                                                    \
+		.name = "to", .type = WIRE_STRING, .required = true                                          \
+	}
+#define YES                                                                                                  \
+	{                                                                                                    \
+		.name = "yes", .type = WIRE_BOOL                                                             \
+	}
 
 const struct command commands[] = {
-	{.name = "status", .help = "the clusters as they are", .args = ARGS(MAYBE_NAME), .waits = true,
+	{.name = "status",
+		.help = "the clusters as they are",
+		.args = ARGS(MAYBE_NAME),
+		.waits = true,
 		.handler = command_status},
-	{.name = "check", .help = "the preflight", .args = ARGS(NAME, TO), .waits = true, .costs = true,
+	{.name = "check",
+		.help = "the preflight",
+		.args = ARGS(NAME, TO),
+		.waits = true,
+		.costs = true,
 		.handler = command_check},
-	{.name = "plan", .help = "the exact statements and calls of a flip", .args = ARGS(NAME, TO), .waits = true,
-		.costs = true, .handler = command_plan},
-	{.name = "rehearse", .role = ROLE_OPERATOR, .help = "all that stops no write, timed", .args = ARGS(NAME, TO),
+	{.name = "plan",
+		.help = "the exact statements and calls of a flip",
+		.args = ARGS(NAME, TO),
+		.waits = true,
+		.costs = true,
+		.handler = command_plan},
+	{.name = "rehearse",
+		.role = ROLE_OPERATOR,
+		.help = "all that stops no write, timed",
+		.args = ARGS(NAME, TO),
 		.handler = command_later},
-	{.name = "flip", .role = ROLE_OPERATOR, .help = "flips a cluster",
-		.args = ARGS(NAME, TO, YES, {.name = "no_wait", .type = WIRE_BOOL}, {.name = "at", .type = WIRE_STRING},
-			{.name = "window", .type = WIRE_STRING}, {.name = "max_lag", .type = WIRE_STRING},
+	{.name = "flip",
+		.role = ROLE_OPERATOR,
+		.help = "flips a cluster",
+		.args = ARGS(NAME, TO, YES, {.name = "no_wait", .type = WIRE_BOOL},
+			{.name = "at", .type = WIRE_STRING}, {.name = "window", .type = WIRE_STRING},
+			{.name = "max_lag", .type = WIRE_STRING},
 			{.name = "max_blackout", .type = WIRE_STRING}),
-		.waits = true, .handler = command_flip},
-	{.name = "abort", .role = ROLE_OPERATOR, .help = "rolls back, while it can", .args = ARGS(NAME), .waits = true,
+		.waits = true,
+		.handler = command_flip},
+	{.name = "abort",
+		.role = ROLE_OPERATOR,
+		.help = "rolls back, while it can",
+		.args = ARGS(NAME),
+		.waits = true,
 		.handler = command_abort},
-	{.name = "resolve", .role = ROLE_OPERATOR, .help = "looks again and goes on from where the flip stuck",
-		.args = ARGS(NAME, YES, {.name = "side", .type = WIRE_STRING}, {.name = "as", .type = WIRE_STRING},
-			{.name = "accept_loss", .type = WIRE_BOOL}, {.name = "explain", .type = WIRE_BOOL}),
-		.waits = true, .handler = command_resolve},
-	{.name = "prepare", .role = ROLE_OPERATOR, .help = "creates what a flip needs and is missing",
-		.args = ARGS(NAME, YES, {.name = "dry_run", .type = WIRE_BOOL}), .waits = true,
+	{.name = "resolve",
+		.role = ROLE_OPERATOR,
+		.help = "looks again and goes on from where the flip stuck",
+		.args = ARGS(NAME, YES, {.name = "side", .type = WIRE_STRING},
+			{.name = "as", .type = WIRE_STRING}, {.name = "accept_loss", .type = WIRE_BOOL},
+			{.name = "explain", .type = WIRE_BOOL}),
+		.waits = true,
+		.handler = command_resolve},
+	{.name = "prepare",
+		.role = ROLE_OPERATOR,
+		.help = "creates what a flip needs and is missing",
+		.args = ARGS(NAME, YES, {.name = "dry_run", .type = WIRE_BOOL}),
+		.waits = true,
 		.handler = command_prepare},
-	{.name = "history", .help = "past flips, newest first",
-		.args = ARGS(MAYBE_NAME, {.name = "limit", .type = WIRE_INT}), .waits = true,
+	{.name = "history",
+		.help = "past flips, newest first",
+		.args = ARGS(MAYBE_NAME, {.name = "limit", .type = WIRE_INT}),
+		.waits = true,
 		.handler = command_history},
-	{.name = "show", .help = "one flip whole", .args = ARGS({.name = "id", .type = WIRE_STRING, .required = true}),
-		.waits = true, .handler = command_show},
-	{.name = "schedule-list", .alias = "schedule_list", .help = "what is due", .args = ARGS(),
+	{.name = "show",
+		.help = "one flip whole",
+		.args = ARGS({.name = "id", .type = WIRE_STRING, .required = true}),
+		.waits = true,
+		.handler = command_show},
+	{.name = "schedule-list",
+		.alias = "schedule_list",
+		.help = "what is due",
+		.args = ARGS(),
 		.handler = command_schedule_list},
-	{.name = "schedule-cancel", .alias = "schedule_cancel", .role = ROLE_OPERATOR, .help = "takes it back",
-		.args = ARGS({.name = "id", .type = WIRE_STRING, .required = true}), .handler = command_schedule_cancel},
-	{.name = "reload", .role = ROLE_OPERATOR, .help = "reads the configuration anew, whole or not at all",
-		.args = ARGS(), .waits = true, .handler = command_reload},
+	{.name = "schedule-cancel",
+		.alias = "schedule_cancel",
+		.role = ROLE_OPERATOR,
+		.help = "takes it back",
+		.args = ARGS({.name = "id", .type = WIRE_STRING, .required = true}),
+		.handler = command_schedule_cancel},
+	{.name = "reload",
+		.role = ROLE_OPERATOR,
+		.help = "reads the configuration anew, whole or not at all",
+		.args = ARGS(),
+		.waits = true,
+		.handler = command_reload},
 	{.name = "ping", .help = "is flipd there", .args = ARGS(), .handler = command_ping},
 	{.name = "version", .help = "flipd's version", .args = ARGS(), .handler = command_version},
 };
@@ -174,8 +231,8 @@ int command_cluster(const struct request *r, struct watched **ret, struct err *e
 	struct watched *w = server_find(r->server, name);
 
 	if (!w && conf_find_group(r->server->conf, name))
-		return err_set(err, -EINVAL, "%.64s is a group: %s of groups comes with a later version", name,
-			r->command->name);
+		return err_set(err, -EINVAL, "%.64s is a group: %s of groups comes with a later version",
+			name, r->command->name);
 	if (!w)
 		return err_set(err, -ENOENT, "%.64s: no cluster of that name", name);
 	*ret = w;
@@ -192,7 +249,8 @@ int command_side(const struct request *r, const char *key, int *ret_side, struct
 			return 0;
 		}
 	}
-	return err_set(err, -EINVAL, "%s: source or target is wanted, not %.64s", key, word ? word : "nothing");
+	return err_set(
+		err, -EINVAL, "%s: source or target is wanted, not %.64s", key, word ? word : "nothing");
 }
 
 void command_answer(struct strbuf *ret, struct wire *value)

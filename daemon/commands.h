@@ -1,9 +1,9 @@
 /*
- * commands: what can be asked over the control socket, as a table. A handler adds its result as JSON text to *ret and
- * returns 0, or a negative errno that control.c turns into the protocol's code:
+ * commands: what can be asked over the control socket, as a table. A handler adds its result as JSON text to
+ * *ret and returns 0, or a negative errno that control.c turns into the protocol's code:
  *
- *     -EINVAL usage | -ENOENT not_found | -EBADMSG config | -EPERM not_allowed | -EBUSY busy | -EALREADY too_late |
- *     -E2BIG too_large | anything else internal
+ *     -EINVAL usage | -ENOENT not_found | -EBADMSG config | -EPERM not_allowed | -EBUSY busy | -EALREADY
+ * too_late | -E2BIG too_large | anything else internal
  */
 #ifndef DAEMON_COMMANDS_H
 #define DAEMON_COMMANDS_H

@@ -50,7 +50,8 @@ static int duration(const struct request *r, const char *key, int64_t *ret_ms, s
 	if (!text)
 		return 0;
 	if (str_parse_duration_us(text, &us) < 0 || us <= 0)
-		return err_set(err, -EINVAL, "%s: %.32s: a duration such as 500ms or 2s is wanted", key, text);
+		return err_set(
+			err, -EINVAL, "%s: %.32s: a duration such as 500ms or 2s is wanted", key, text);
 	*ret_ms = (us + 999) / 1000;
 	return 0;
 }
@@ -79,7 +80,8 @@ static int may_flip(const struct request *r, const struct watched *w, struct err
 	if (r->server->stopping)
 		return err_set(err, -EBUSY, "flipd is about to stop");
 	if (w->unreadable)
-		return err_set(err, -EBUSY, "%s: an unfinished flip could not be taken up: %s", w->name, w->unreadable);
+		return err_set(err, -EBUSY, "%s: an unfinished flip could not be taken up: %s", w->name,
+			w->unreadable);
 	if (w->run && flip_get_state(w->run->flip) == FLIP_STUCK)
 		return err_set(err, -EBUSY, "%s: flip %s is stuck: see flipctl resolve %s", w->name,
 			flip_id(w->run->flip), w->name);
@@ -130,8 +132,9 @@ int command_abort(struct request *r, struct strbuf *ret, struct err *err)
 	if (!w->run)
 		return err_set(err, -ENOENT, "%s: no flip runs", w->name);
 	if (!w->run->active)
-		return err_set(err, -ENOENT, "%s: flip %s does not run, it is %s: see flipctl resolve %s", w->name,
-			flip_id(w->run->flip), flip_state_name(flip_get_state(w->run->flip)), w->name);
+		return err_set(err, -ENOENT, "%s: flip %s does not run, it is %s: see flipctl resolve %s",
+			w->name, flip_id(w->run->flip), flip_state_name(flip_get_state(w->run->flip)),
+			w->name);
 	struct run *run = run_ref(w->run);
 	struct strbuf why = {0};
 	strbuf_addf(&why, "aborted by %s", user);
@@ -177,13 +180,31 @@ static int read_word(const struct request *r, struct flip_word *ret, struct err 
 	return err_set(err, -EINVAL, "as: fenced or dead is wanted, not %.64s", as ? as : "nothing");
 }
 
+/* A flip that recovers looks for itself; only one that has come to rest is looked through. */
+static int MAY_WAIT explain_text(struct run *run, char **ret_text, bool *ret_may_lose, struct err *err)
+{
+	struct strbuf b = {0};
+	int code = 0;
+
+	if (fiber_mutex_lock(&run->looking, CLOCK_FOREVER) < 0)
+		return err_set(err, -EIO, "interrupted");
+	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED) {
+		code = flip_explain(run->flip, ret_text, ret_may_lose, err);
+	} else {
+		strbuf_addf(&b, "flip %s is %s: it looks again by itself until it can go on\n",
+			flip_id(run->flip), flip_state_name(flip_get_state(run->flip)));
+		*ret_text = b.data;
+	}
+	fiber_mutex_unlock(&run->looking);
+	return code;
+}
+
 static int MAY_WAIT explain(struct run *run, struct strbuf *ret, struct err *err)
 {
 	bool may_lose = false;
 	char *text = NULL;
-	int code = flip_explain(run->flip, &text, &may_lose, err);
 
-	if (code < 0)
+	if (explain_text(run, &text, &may_lose, err) < 0)
 		return command_failed(err);
 	struct wire *o = wire_object();
 	wire_set_str(o, "flip", flip_id(run->flip));
@@ -208,12 +229,16 @@ static int MAY_WAIT go_on(
 			return command_failed(err);
 	}
 	if (run->watched)
-		log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = run->watched->name, .flip_id = flip_id(run->flip)},
+		log_at(LOG_LEVEL_NOTICE,
+			&(struct log_ctx){.cluster = run->watched->name, .flip_id = flip_id(run->flip)},
 			"resolve asked for by %s", word->user);
+	if (fiber_mutex_lock(&run->looking, CLOCK_FOREVER) < 0)
+		return err_set(err, -EIO, "interrupted");
 	run_listen(run, on_event, r);
 	/* While we waited it may have ended, or somebody else may have set it going. */
 	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED)
 		run_begin(run, true);
+	fiber_mutex_unlock(&run->looking);
 	cluster_poke(run->live->cluster);
 	(void)wait_until(r, run, resolved, clock_us() + RESOLVE_WAIT_MS * 1000);
 	run_unlisten(run, r);
@@ -235,10 +260,12 @@ int command_resolve(struct request *r, struct strbuf *ret, struct err *err)
 		return code;
 	str_copy(word.user, sizeof(word.user), user);
 	if (w->unreadable)
-		return err_set(err, -ENOENT, "%s: an unfinished flip could not be taken up: %s", w->name, w->unreadable);
+		return err_set(err, -ENOENT, "%s: an unfinished flip could not be taken up: %s", w->name,
+			w->unreadable);
 	if (!w->run)
-		return err_set(err, -ENOENT, "%s: this flipd's journal has no unfinished flip of it; an open row that "
-					     "another journal left on a server is not taken over",
+		return err_set(err, -ENOENT,
+			"%s: this flipd's journal has no unfinished flip of it; an open row that "
+			"another journal left on a server is not taken over",
 			w->name);
 	if (w->run->active && flip_get_state(w->run->flip) == FLIP_RUNNING)
 		return err_set(err, -EBUSY, "%s: flip %s is under way", w->name, flip_id(w->run->flip));

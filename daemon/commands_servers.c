@@ -127,8 +127,8 @@ int command_prepare(struct request *r, struct strbuf *ret, struct err *err)
 		return code;
 	enum cluster_master m = cluster_master(w->live->cluster);
 	if (m > CLUSTER_MASTER_TARGET)
-		return err_set(err, -EIO, "%s: no single side takes writes (%s): nothing can be created", w->name,
-			cluster_master_why(m));
+		return err_set(err, -EIO, "%s: no single side takes writes (%s): nothing can be created",
+			w->name, cluster_master_why(m));
 	struct live *live = live_use(w);
 	struct cluster_server *master = &live->cluster->side[m];
 	bool missing = !master->facts.schema_present, dry_run = wire_get_bool(r->args, "dry_run");
@@ -174,7 +174,8 @@ static void set_time(struct wire *o, const char *key, int64_t wall_ms)
 /* A flip that got no further than its beginning: what its row says, everything else empty. */
 static struct wire *bare_document(const struct journal_flip *f)
 {
-	static const char *const arrays[] = {"warnings", "steps", "checks", "killed", "attempts", "endpoints"};
+	static const char *const arrays[] = {
+		"warnings", "steps", "checks", "killed", "attempts", "endpoints"};
 	struct wire *o = wire_object();
 
 	wire_set_str(o, "id", f->id);

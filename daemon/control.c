@@ -17,7 +17,7 @@
 #include "lib/io/work.h"
 
 #define LINE_MOST 65536
-#define COSTLY_MOST 16  /* such requests at once, of all who may only look */
+#define COSTLY_MOST 16	 /* such requests at once, of all who may only look */
 #define WAITING_MOST 256 /* requests in fibers, of all who may only look */
 #define USER_WAIT_MS 2000
 
@@ -25,7 +25,7 @@ struct control {
 	struct server *server;
 	struct listener *listener;
 	gid_t group;
-	int running;	   /* handlers that have not returned */
+	int running;	     /* handlers that have not returned */
 	int waiting, costly; /* of those who may only look */
 };
 
@@ -37,7 +37,8 @@ static const struct listen_limits limits = {
 	.max_out = (size_t)32 << 20,
 	.line_ms = 60000,
 	.idle_ms = 600000,
-	.full_text = "{\"id\":null,\"ok\":false,\"error\":{\"code\":\"busy\",\"message\":\"too many clients\"}}\n",
+	.full_text =
+		"{\"id\":null,\"ok\":false,\"error\":{\"code\":\"busy\",\"message\":\"too many clients\"}}\n",
 };
 
 /* Replies */
@@ -171,7 +172,8 @@ static void request_handle(void *arg)
 	request_free(r);
 }
 
-/* Those who may only look share a bounded number of places; who may change things is never kept out by them. */
+/* Those who may only look share a bounded number of places; who may change things is never kept out by them.
+ */
 static int find_place(struct request *r, struct err *err)
 {
 	struct control *control = r->control;
@@ -223,8 +225,8 @@ static int read_request(struct control *control, const struct listen_peer *peer,
 	if (!command)
 		return err_set(err, -EINVAL, "%.64s: no such command", wire_str(name));
 	if (command->role == ROLE_OPERATOR && !may_change(control, peer))
-		return err_set(err, -EPERM, "%s: only root, flipd's own user and members of control_group may",
-			command->name);
+		return err_set(err, -EPERM,
+			"%s: only root, flipd's own user and members of control_group may", command->name);
 	*ret = command;
 	return command_check_args(command, args, err);
 }

@@ -15,8 +15,9 @@ static void close_main(void *arg)
 	struct err err = {0};
 
 	if (flip_guard_close(live->cluster, side, &err) == 0)
-		log_at(LOG_LEVEL_ERROR, &ctx, "closed again, its sessions killed; what was written there meanwhile "
-					      "is on no other server");
+		log_at(LOG_LEVEL_ERROR, &ctx,
+			"closed again, its sessions killed; what was written there meanwhile "
+			"is on no other server");
 	else
 		log_at(LOG_LEVEL_ERROR, &ctx, "cannot be closed again: %s", err_text(&err));
 	live_done(live);
@@ -30,7 +31,8 @@ static void call_out(struct watched *w, bool fence)
 	if (w->alarmed)
 		return;
 	w->alarmed = true;
-	log_at(LOG_LEVEL_ERROR, &ctx, "both sides take writes: the last flip closed this one and somebody opened it; %s",
+	log_at(LOG_LEVEL_ERROR, &ctx,
+		"both sides take writes: the last flip closed this one and somebody opened it; %s",
 		fence ? "it is closed again" : "close it with SET GLOBAL read_only=1 and kill its sessions");
 }
 

@@ -1,4 +1,5 @@
-/* metrics: Prometheus' text format 0.0.4. Gauges are read off the clusters when asked for; histograms are kept here. */
+/* metrics: Prometheus' text format 0.0.4. Gauges are read off the clusters when asked for; histograms are
+ * kept here. */
 #include "daemon/metrics.h"
 
 #include <stdio.h>
@@ -21,7 +22,8 @@ struct histogram {
 };
 
 static const double poll_bounds[] = {.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 0};
-static const double step_bounds[] = {.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 10, 30, 60, 300, 0};
+static const double step_bounds[] = {
+	.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5, 10, 30, 60, 300, 0};
 static const double blackout_bounds[] = {.005, .01, .025, .05, .1, .2, .3, .5, .75, 1, 2, 5, 10, 30, 0};
 
 static struct histogram poll_seconds = {.bounds = poll_bounds};
@@ -123,7 +125,8 @@ static void server_up(struct strbuf *b, const char *name, struct watched *w, con
 	sample(b, name, LABELS("cluster", w->name, "server", s->conf->name), s->facts.up);
 }
 
-static void server_writable(struct strbuf *b, const char *name, struct watched *w, const struct cluster_server *s)
+static void server_writable(
+	struct strbuf *b, const char *name, struct watched *w, const struct cluster_server *s)
 {
 	if (s->facts.up)
 		sample(b, name, LABELS("cluster", w->name, "server", s->conf->name), !s->facts.read_only);
@@ -144,7 +147,8 @@ static void replication_running(
 	sample(b, name, LABELS("cluster", w->name, "server", s->conf->name, "thread", "sql"), sql);
 }
 
-static void replication_lag(struct strbuf *b, const char *name, struct watched *w, const struct cluster_server *s)
+static void replication_lag(
+	struct strbuf *b, const char *name, struct watched *w, const struct cluster_server *s)
 {
 	int64_t lag_s = -1;
 
@@ -177,13 +181,15 @@ static void cluster_ready(struct strbuf *b, const char *name, struct watched *w)
 
 static void split_brain(struct strbuf *b, const char *name, struct watched *w)
 {
-	sample(b, name, LABELS("cluster", w->name), cluster_master(w->live->cluster) == CLUSTER_MASTER_BOTH_WRITABLE);
+	sample(b, name, LABELS("cluster", w->name),
+		cluster_master(w->live->cluster) == CLUSTER_MASTER_BOTH_WRITABLE);
 }
 
 static void flips_total(struct strbuf *b, const char *name, struct watched *w)
 {
 	for (int i = FLIP_NO_OUTCOME + 1; i <= FLIP_OUTCOME_STUCK; i++)
-		sample(b, name, LABELS("cluster", w->name, "outcome", flip_outcome_name((enum flip_outcome)i)),
+		sample(b, name,
+			LABELS("cluster", w->name, "outcome", flip_outcome_name((enum flip_outcome)i)),
 			(double)w->flips[i]);
 }
 
@@ -208,13 +214,16 @@ static const struct {
 	{"flipd_server_writable", "gauge", "1 when the server takes writes.", .server = server_writable},
 	{"flipd_replication_running", "gauge", "1 when the thread runs in every channel.",
 		.server = replication_running},
-	{"flipd_replication_lag_seconds", "gauge", "How far the server is behind, by its own status or the heartbeat.",
+	{"flipd_replication_lag_seconds", "gauge",
+		"How far the server is behind, by its own status or the heartbeat.",
 		.server = replication_lag},
 	{"flipd_cluster_state", "gauge", "1 for the state that the cluster is in.", .cluster = cluster_state},
-	{"flipd_cluster_ready", "gauge", "1 when a flip to that side would not be refused by the cheap checks.",
+	{"flipd_cluster_ready", "gauge",
+		"1 when a flip to that side would not be refused by the cheap checks.",
 		.cluster = cluster_ready},
 	{"flipd_split_brain", "gauge", "1 while both sides take writes.", .cluster = split_brain},
-	{"flipd_flips_total", "counter", "Flips ended since flipd started, by outcome.", .cluster = flips_total},
+	{"flipd_flips_total", "counter", "Flips ended since flipd started, by outcome.",
+		.cluster = flips_total},
 	{"flipd_last_flip_timestamp_seconds", "gauge", "When the last flip ended.", .cluster = last_flip},
 	{"flipd_last_flip_blackout_seconds", "gauge", "How long writes stood still in the last flip.",
 		.cluster = last_blackout},

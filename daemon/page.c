@@ -41,7 +41,7 @@ static void add_servers(struct strbuf *b, struct cluster *c)
 		strbuf_add(b, " ");
 		page_add_escaped(b, s->conf->host);
 		strbuf_addf(b, ":%u %s", (unsigned)s->conf->port,
-			!s->facts.up		 ? "does not answer"
+			!s->facts.up	     ? "does not answer"
 			: s->facts.read_only ? "closed"
 					     : "<b>open</b>");
 	}
@@ -65,7 +65,8 @@ static void add_flip(struct strbuf *b, const struct watched *w)
 		strbuf_add(b, " ");
 		page_add_escaped(b, step ? step : flip_state_name(flip_get_state(w->run->flip)));
 	} else if (w->last_flip) {
-		const char *outcome = wire_get_str(w->last_flip, "outcome"), *at = wire_get_str(w->last_flip, "ended_at");
+		const char *outcome = wire_get_str(w->last_flip, "outcome"),
+			   *at = wire_get_str(w->last_flip, "ended_at");
 		page_add_escaped(b, outcome ? outcome : "");
 		strbuf_add(b, " ");
 		page_add_escaped(b, at ? at : "");
@@ -90,13 +91,16 @@ static void add_cluster(struct strbuf *b, const struct watched *w)
 
 void page_print(struct server *server, struct strbuf *b)
 {
-	strbuf_add(b, "<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>"
-		      "<title>flipd</title><style>body{font:14px sans-serif;margin:2em}table{border-collapse:collapse}"
-		      "td,th{padding:.3em .8em;border-bottom:1px solid #ccc;text-align:left;vertical-align:top}"
-		      ".ok td:nth-child(2){color:#070}.stuck,.split_brain,.no_master{background:#fdd}"
-		      ".degraded,.unreachable,.recovering{background:#ffd}</style><h1>flipd on ");
+	strbuf_add(b,
+		"<!doctype html><html lang=en><meta charset=utf-8><meta http-equiv=refresh content=5>"
+		"<title>flipd</title><style>body{font:14px "
+		"sans-serif;margin:2em}table{border-collapse:collapse}"
+		"td,th{padding:.3em .8em;border-bottom:1px solid #ccc;text-align:left;vertical-align:top}"
+		".ok td:nth-child(2){color:#070}.stuck,.split_brain,.no_master{background:#fdd}"
+		".degraded,.unreachable,.recovering{background:#ffd}</style><h1>flipd on ");
 	page_add_escaped(b, server->host);
-	strbuf_add(b, "</h1><table><tr><th>cluster<th>state<th>master<th>ready to flip<th>servers<th>flip</tr>\n");
+	strbuf_add(b,
+		"</h1><table><tr><th>cluster<th>state<th>master<th>ready to flip<th>servers<th>flip</tr>\n");
 	for (int i = 0; i < server->nwatched; i++) {
 		add_cluster(b, server->watched[i]);
 		if ((i + 1) % CLUSTERS_PER_TURN == 0)

@@ -70,7 +70,8 @@ static int MAY_WAIT load(const char *file, struct conf **ret, struct strbuf *err
 
 /* Comparing */
 
-static int keep_daemon_keys(const struct conf_daemon *old, const struct conf_daemon *new, struct strbuf *errors)
+static int keep_daemon_keys(
+	const struct conf_daemon *old, const struct conf_daemon *new, struct strbuf *errors)
 {
 	const struct {
 		const char *key;
@@ -172,10 +173,10 @@ static void changes_free(struct change *changes, int n)
 static int changes_make(
 	struct server *server, struct conf *new, struct change **ret, int *ret_n, struct err *err)
 {
-	struct change *changes = xcalloc((size_t)new->nclusters + 1, sizeof(*changes));
+	struct change *changes = xcalloc((size_t) new->nclusters + 1, sizeof(*changes));
 	int n = 0, code = 0;
 
-	for (int i = 0; i < new->nclusters && code == 0; i++) {
+	for (int i = 0; i < new->nclusters &&code == 0; i++) {
 		const struct conf_cluster *conf = &new->clusters[i];
 		struct watched *w = server_find(server, conf->name);
 
@@ -341,8 +342,9 @@ void reload_group(struct server *server)
 	bool found = code == 0 && job->found;
 	control_set_group(server->control, found ? job->gid : (gid_t)-1);
 	if (!found)
-		log_at(LOG_LEVEL_WARNING, NULL, "control_group: no group %s: only root and flipd's own user may "
-						"change things",
+		log_at(LOG_LEVEL_WARNING, NULL,
+			"control_group: no group %s: only root and flipd's own user may "
+			"change things",
 			name);
 	if (code == 0 || code == -EAGAIN)
 		free(job);

@@ -23,9 +23,9 @@ static void log_step(const struct log_ctx *ctx, const struct wire *detail)
 	const char *state = wire_get_str(detail, "state");
 	const char *what = wire_get_str(detail, "detail");
 	bool bad = str_eq(state, "failed") || str_eq(state, "unknown");
-	enum log_level level = bad			   ? LOG_LEVEL_WARNING
+	enum log_level level = bad			  ? LOG_LEVEL_WARNING
 			       : str_eq(state, "running") ? LOG_LEVEL_DEBUG
-							   : LOG_LEVEL_INFO;
+							  : LOG_LEVEL_INFO;
 	struct wire *took = wire_get(detail, "duration_ms");
 
 	if (wire_is_null(took))
@@ -48,8 +48,8 @@ static void on_event(const struct flip *flip, const char *type, const struct wir
 	} else if (str_eq(type, "killed")) {
 		const char *user = wire_get_str(detail, "user");
 		ctx.server = wire_get_str(detail, "server");
-		log_at(LOG_LEVEL_INFO, &ctx, "session %jd of %s killed", (intmax_t)wire_get_int(detail, "id", 0),
-			user ? user : "somebody");
+		log_at(LOG_LEVEL_INFO, &ctx, "session %jd of %s killed",
+			(intmax_t)wire_get_int(detail, "id", 0), user ? user : "somebody");
 	}
 	for (struct run_listener *l = run->listeners, *next; l; l = next) {
 		next = l->next;
@@ -66,7 +66,7 @@ static void log_end(const struct run *run, const struct wire *document)
 	const char *message = wire_get_str(error, "message");
 	const char *hint = wire_get_str(error, "hint");
 	bool well = str_eq(outcome, "done") || str_eq(outcome, "nothing_to_do");
-	enum log_level level = well				  ? LOG_LEVEL_NOTICE
+	enum log_level level = well			  ? LOG_LEVEL_NOTICE
 			       : str_eq(outcome, "stuck") ? LOG_LEVEL_ERROR
 							  : LOG_LEVEL_WARNING;
 
@@ -78,8 +78,8 @@ static void log_end(const struct run *run, const struct wire *document)
 		log_at(level, &ctx, "flip ended: %s, writes stood still for %.1f ms", outcome,
 			wire_get_real(document, "blackout_ms", 0));
 	else
-		log_at(level, &ctx, "flip ended: %s%s%s%s%s", outcome, message ? ": " : "", message ? message : "",
-			hint ? "; " : "", hint ? hint : "");
+		log_at(level, &ctx, "flip ended: %s%s%s%s%s", outcome, message ? ": " : "",
+			message ? message : "", hint ? "; " : "", hint ? hint : "");
 }
 
 /* The end of a run's fiber: the flip has ended, is stuck, or was left to the next start. */

@@ -1,6 +1,7 @@
 /*
- * run: one flip under way on a cluster, in a fiber of its own. Requests that wait for it hold a reference; the flip is
- * freed with the last one. While it is stuck the run stays, without a fiber, until resolve goes on from there.
+ * run: one flip under way on a cluster, in a fiber of its own. Requests that wait for it hold a reference;
+ * the flip is freed with the last one. While it is stuck the run stays, without a fiber, until resolve goes
+ * on from there.
  */
 #ifndef DAEMON_RUN_H
 #define DAEMON_RUN_H
@@ -16,12 +17,14 @@ struct wire;
 typedef void (*run_event_fn)(struct run *, const char *type, const struct wire *detail, void *arg);
 
 struct run {
-	struct watched *watched;   /* NULL once it is over */
+	struct watched *watched; /* NULL once it is over */
 	struct live *live;
 	struct flip *flip;
 	int refs;
-	bool active;               /* its fiber has not returned */
-	bool recover;              /* the fiber recovers instead of running from the start */
+	bool active; /* its fiber has not returned */
+	struct fiber_mutex
+		looking; /* held while a request looks at the servers through a flip that does not run */
+	bool recover;	 /* the fiber recovers instead of running from the start */
 	struct run_listener *listeners;
 	struct fiber_cond changed; /* signalled after every event, and when the fiber has returned */
 };

@@ -28,8 +28,8 @@
 #include "lib/io/sd.h"
 #include "lib/io/work.h"
 
-#define STOP_MARGIN_MS 3000   /* beyond max_blackout, for what a flip does at its end */
-#define ANSWER_LIMIT_MS 1000  /* for clients to get the answers of what has ended */
+#define STOP_MARGIN_MS 3000  /* beyond max_blackout, for what a flip does at its end */
+#define ANSWER_LIMIT_MS 1000 /* for clients to get the answers of what has ended */
 #define STATUS_EVERY_MS 1000
 
 /* The list of clusters */
@@ -64,17 +64,32 @@ void server_remove(struct server *server, struct watched *w)
 
 /* Start */
 
+/* A cluster with an unfinished flip is there already, as the flip knew it: what is configured now takes its
+ * place when the flip has ended. */
+static int make_cluster(struct server *server, const struct conf_cluster *conf, struct err *err)
+{
+	struct watched *w = server_find(server, conf->name);
+	int code;
+
+	if (w) {
+		w->configured = true;
+		code = cluster_new(server->conf, conf, &w->next, err);
+		server_remove(server, w);
+	} else {
+		code = watch_new(server, server->conf, conf, &w, err);
+	}
+	if (code == 0)
+		server_add(server, w);
+	return code;
+}
+
 static int make_clusters(struct server *server, struct err *err)
 {
-	for (int i = 0; i < server->conf->nclusters; i++) {
-		struct watched *w;
-		int code = watch_new(server, server->conf, &server->conf->clusters[i], &w, err);
+	int code = 0;
 
-		if (code < 0)
-			return code;
-		server_add(server, w);
-	}
-	return 0;
+	for (int i = 0; i < server->conf->nclusters && code == 0; i++)
+		code = make_cluster(server, &server->conf->clusters[i], err);
+	return code;
 }
 
 static int MAY_WAIT open_sockets(struct server *server, struct err *err)
@@ -91,7 +106,8 @@ static int MAY_WAIT open_sockets(struct server *server, struct err *err)
 	reload_group(server);
 	if (!daemon->status_host && fd_inet < 0)
 		return 0;
-	code = httpd_start(daemon->status_host, daemon->status_port, fd_inet, web_request, server, &server->httpd, err);
+	code = httpd_start(
+		daemon->status_host, daemon->status_port, fd_inet, web_request, server, &server->httpd, err);
 	if (code < 0)
 		err_wrap(err, "status_listen");
 	return code;
@@ -105,9 +121,9 @@ static int MAY_WAIT begin(struct server *server, struct err *err)
 		err_wrap(err, "state_dir");
 		return code;
 	}
-	code = make_clusters(server, err);
+	code = adopt_unfinished(server, err);
 	if (code == 0)
-		code = adopt_unfinished(server, err);
+		code = make_clusters(server, err);
 	if (code == 0)
 		code = open_sockets(server, err);
 	if (code < 0)
@@ -163,7 +179,8 @@ static void MAY_WAIT end_flips(struct server *server)
 			break;
 	}
 	if (active_runs(server) > 0)
-		log_at(LOG_LEVEL_WARNING, NULL, "%d flips did not end in time: the next start goes on with them",
+		log_at(LOG_LEVEL_WARNING, NULL,
+			"%d flips did not end in time: the next start goes on with them",
 			active_runs(server));
 }
 
@@ -176,13 +193,14 @@ static void MAY_WAIT let_answer(struct server *server)
 }
 
 /*
- * Whether this also frees everything depends on nobody being left who uses it: a flip that did not end in time keeps
- * its cluster and the journal, and goes with the process.
+ * Whether this also frees everything depends on nobody being left who uses it: a flip that did not end in
+ * time keeps its cluster and the journal, and goes with the process.
  */
 static void MAY_WAIT end(struct server *server)
 {
 	server->stopping = true;
 	sd_tell_stopping();
+	fiber_stop(server->reader);
 	end_flips(server);
 	if (server->control)
 		let_answer(server);
@@ -190,6 +208,9 @@ static void MAY_WAIT end(struct server *server)
 	control_stop(server->control);
 	httpd_stop(server->httpd);
 	sd_watchdog_stop();
+	/* Freed clients and listeners go on the loop's next turn. */
+	(void)fiber_yield();
+	(void)fiber_yield();
 	if (!clean)
 		return;
 	while (server->nwatched > 0) {
@@ -204,6 +225,7 @@ static void MAY_WAIT end(struct server *server)
 	server->watched = NULL;
 	conf_unref(server->conf);
 	server->conf = NULL;
+	server->clean = true;
 }
 
 /* Running */
@@ -277,9 +299,12 @@ int server_main(struct conf *conf)
 		log_at(LOG_LEVEL_ERROR, NULL, "the event loop cannot be set up");
 		return 2;
 	}
-	struct fiber *start = fiber_spawn("server", server_start, &server);
+	fiber_detach(fiber_spawn("server", server_start, &server));
 	loop_run();
-	(void)start; /* nobody is left to join it: its stack goes with the process */
-	http_free();
+	if (server.clean) {
+		http_free();
+		work_free();
+		loop_free();
+	}
 	return server.exit_status;
 }

@@ -1,8 +1,9 @@
 /*
- * server: the daemon as a whole: it owns the configuration, the journal, the clusters and the sockets, and starts and
- * stops them in order.
+ * server: the daemon as a whole: it owns the configuration, the journal, the clusters and the sockets, and
+ * starts and stops them in order.
  *
- *     STARTING --journal open, sockets bound--> SERVING --SIGTERM--> STOPPING (flips end as they may) --> stopped
+ *     STARTING --journal open, sockets bound--> SERVING --SIGTERM--> STOPPING (flips end as they may) -->
+ * stopped
  */
 #ifndef DAEMON_SERVER_H
 #define DAEMON_SERVER_H
@@ -17,19 +18,21 @@ struct journal;
 struct watched;
 
 struct server {
-	struct conf *conf;     /* the snapshot in force */
+	struct conf *conf; /* the snapshot in force */
 	struct journal *journal;
-	char start_id[40];     /* this start of flipd: hooks get it as FLIPD_RUN */
-	char host[128];        /* this host's name */
+	char start_id[40]; /* this start of flipd: hooks get it as FLIPD_RUN */
+	char host[128];	   /* this host's name */
 	int nwatched;
-	struct watched **watched; /* in the configuration's order, then those that only wait for a flip's end */
+	struct watched *
+		*watched; /* in the configuration's order, then those that only wait for a flip's end */
 	struct control *control;
 	struct httpd *httpd;
 	struct fiber_mutex reloading;
-	struct fiber *reader;    /* reads what the last flips were */
+	struct fiber *reader;	   /* reads what the last flips were */
 	struct fiber_cond changed; /* stop was asked for, or a flip's fiber has returned */
 	bool serving, stopping;
-	int signo;             /* what asked it to stop */
+	bool clean; /* stopped with nothing left that anybody uses */
+	int signo;  /* what asked it to stop */
 	int exit_status;
 };
 

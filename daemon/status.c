@@ -49,7 +49,8 @@ static void set_position(struct wire *o, const struct cluster_server *s, const s
 	char text[GTID_MAX * 44];
 
 	if (str_ieq(channel->using_gtid, "No") || !channel->using_gtid[0])
-		wire_set_strf(o, "position", "%s:%ju", channel->exec_log_file, (uintmax_t)channel->exec_log_pos);
+		wire_set_strf(
+			o, "position", "%s:%ju", channel->exec_log_file, (uintmax_t)channel->exec_log_pos);
 	else
 		wire_set_str(o, "position", gtid_format(&s->facts.position.slave_pos, text, sizeof(text)));
 }
@@ -78,7 +79,8 @@ static const char *flavor(const struct cluster_server *s)
 {
 	if (s->conf->flavor != CONF_FLAVOR_AUTO)
 		return conf_flavor_name(s->conf->flavor);
-	return s->facts.up ? conf_flavor_name(s->facts.is_mariadb ? CONF_FLAVOR_MARIADB : CONF_FLAVOR_MYSQL) : NULL;
+	return s->facts.up ? conf_flavor_name(s->facts.is_mariadb ? CONF_FLAVOR_MARIADB : CONF_FLAVOR_MYSQL)
+			   : NULL;
 }
 
 static void add_server(struct wire *servers, struct cluster *c, const struct cluster_server *s)
@@ -128,8 +130,8 @@ struct wire *status_cluster(struct watched *w)
 
 	wire_set_str(o, "name", w->name);
 	wire_set_str(o, "state", watch_state_name(watch_get_state(w)));
-	wire_set_str(o, "master",
-		master <= CLUSTER_MASTER_TARGET ? conf_side_name((enum conf_side)master) : NULL);
+	wire_set_str(
+		o, "master", master <= CLUSTER_MASTER_TARGET ? conf_side_name((enum conf_side)master) : NULL);
 	wire_set_str(o, "why", cluster_master_why(master));
 	struct wire *ready = wire_set_object(o, "ready");
 	wire_set_bool(ready, "source", watch_ready(w, CONF_SOURCE));

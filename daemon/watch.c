@@ -161,7 +161,7 @@ bool watch_ready(const struct watched *w, enum conf_side to)
 	const struct cluster *c = w->live->cluster;
 
 	return w->judged_arena && w->judged_to == to && w->judged.ready && !w->run && !w->unreadable &&
-	       cluster_master(c) == (enum cluster_master)!to;
+	       cluster_master(c) == (enum cluster_master) !to;
 }
 
 /* After each poll */
@@ -212,7 +212,8 @@ static void note_state(struct watched *w)
 	if (state == w->state)
 		return;
 	log_at(states[state].level, &ctx, "state %s%s%s", states[state].name,
-		w->state < WATCH_STATES ? ", was " : "", w->state < WATCH_STATES ? states[w->state].name : "");
+		w->state < WATCH_STATES ? ", was " : "",
+		w->state < WATCH_STATES ? states[w->state].name : "");
 	w->state = state;
 }
 
@@ -287,8 +288,8 @@ static void reset_view(struct watched *w, const struct cluster *c)
 	w->judged_polls[0] = w->judged_polls[1] = 0;
 }
 
-int watch_new(struct server *server, struct conf *snapshot, const struct conf_cluster *conf, struct watched **ret,
-	struct err *err)
+int watch_new(struct server *server, struct conf *snapshot, const struct conf_cluster *conf,
+	struct watched **ret, struct err *err)
 {
 	struct cluster *c;
 	int r = cluster_new(snapshot, conf, &c, err);

@@ -1,6 +1,6 @@
 /*
- * watch: one cluster as the daemon sees it: the live cluster that is polled, what its state is in one word, whether it
- * is ready to flip, the flip that runs on it, and the guard over what the last flip closed.
+ * watch: one cluster as the daemon sees it: the live cluster that is polled, what its state is in one word,
+ * whether it is ready to flip, the flip that runs on it, and the guard over what the last flip closed.
  */
 #ifndef DAEMON_WATCH_H
 #define DAEMON_WATCH_H
@@ -38,23 +38,23 @@ struct live {
 
 struct watched {
 	struct server *server;
-	const char *name;          /* owned */
+	const char *name; /* owned */
 	struct live *live;
-	struct cluster *next;      /* takes live's place when the flip has ended: a reload came meanwhile */
-	bool configured;           /* false: goes when its flip has ended */
-	struct run *run;           /* running, recovering or stuck; NULL: none */
-	char *unreadable;          /* why an unfinished flip in the journal could not be taken up; else NULL */
-	struct wire *last_flip;    /* document without steps; NULL: none */
-	int64_t last_flip_at_ms;   /* wall; 0 none */
-	int64_t last_blackout_us;  /* -1 none */
-	int guarded;               /* the side that the last flip left closed; -1 not known */
+	struct cluster *next;	  /* takes live's place when the flip has ended: a reload came meanwhile */
+	bool configured;	  /* false: goes when its flip has ended */
+	struct run *run;	  /* running, recovering or stuck; NULL: none */
+	char *unreadable;	  /* why an unfinished flip in the journal could not be taken up; else NULL */
+	struct wire *last_flip;	  /* document without steps; NULL: none */
+	int64_t last_flip_at_ms;  /* wall; 0 none */
+	int64_t last_blackout_us; /* -1 none */
+	int guarded;		  /* the side that the last flip left closed; -1 not known */
 	int64_t flips[FLIP_OUTCOME_STUCK + 1]; /* ended since the start, by outcome */
 	/* as last logged */
 	enum watch_state state;
 	enum cluster_master master;
 	bool *server_up;
-	bool alarmed;              /* the guard has called out this opening */
-	struct fiber *guard;       /* closes it again; NULL none */
+	bool alarmed;	     /* the guard has called out this opening */
+	struct fiber *guard; /* closes it again; NULL none */
 	/* background readiness for the direction away from the master */
 	int64_t judged_polls[2];
 	enum conf_side judged_to;
@@ -62,15 +62,17 @@ struct watched {
 	struct arena *judged_arena; /* NULL: not judged yet */
 };
 
-/* Nothing is contacted until watch_start. The snapshot holds the cluster's configuration. 0 or negative errno. */
-int watch_new(struct server *, struct conf *snapshot, const struct conf_cluster *, struct watched **ret, struct err *)
-	MUSTCHECK;
+/* Nothing is contacted until watch_start. The snapshot holds the cluster's configuration. 0 or negative
+ * errno. */
+int watch_new(struct server *, struct conf *snapshot, const struct conf_cluster *, struct watched **ret,
+	struct err *) MUSTCHECK;
 void watch_start(struct watched *);
 /* Stops what is live and frees it; no run may be left. */
 void MAY_WAIT watch_free(struct watched *);
 /* Puts another live cluster in the place of the present one, now or, while a flip runs, when it has ended. */
 void watch_replace(struct watched *, struct cluster *);
-/* The flip's run is over: what waited for that is done. Removes the watched where it is not configured any more. */
+/* The flip's run is over: what waited for that is done. Removes the watched where it is not configured any
+ * more. */
 void watch_run_over(struct watched *);
 
 struct live *live_use(struct watched *);

@@ -1,4 +1,5 @@
-/* web: the routes of the status endpoint. Documents of many clusters are made in a fiber that lets others run. */
+/* web: the routes of the status endpoint. Documents of many clusters are made in a fiber that lets others
+ * run. */
 #include "daemon/web.h"
 
 #include <stdlib.h>

@@ -29,13 +29,12 @@ void err_wrap(struct err *e, const char *fmt, ...)
 	if (!e)
 		return;
 	/* The arguments may point into e: everything is put together aside. */
-	char text[2 * sizeof(e->message)];
+	char context[2 * sizeof(e->message)], text[2 * sizeof(e->message)];
 	va_list ap;
 	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof(e->message), fmt, ap);
+	(void)vsnprintf(context, sizeof(context), fmt, ap);
 	va_end(ap);
-	if (n < 0)
-		return;
+	str_copy(text, sizeof(e->message), context);
 	size_t used = strlen(text);
 	(void)snprintf(text + used, sizeof(text) - used, ": %s", e->message);
 	str_copy(e->message, sizeof(e->message), text);

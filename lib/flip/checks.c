@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/str.h"
 
 /* Which of two results counts. */
@@ -244,6 +245,13 @@ int checks_clients(const struct check_input *in, const struct checks_side *side,
 	if (t.others)
 		checks_list_add(ret, "other accounts %d", t.others);
 	return total;
+}
+
+int64_t checks_deadline(int64_t limit_ms, int64_t deadline_us)
+{
+	int64_t limit = clock_us() + limit_ms * 1000;
+
+	return limit < deadline_us ? limit : deadline_us;
 }
 
 enum conf_lower checks_lowered(const struct conf_cluster *conf, const char *name)

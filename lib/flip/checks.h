@@ -1,7 +1,7 @@
 /*
- * checks: private to the preflight. The judges and proofs by theme, named judge_NAME and prove_NAME after their rows
- * in the table of preflight.c, and what they share. A judge is pure; every text names the server and the figures,
- * every warning and refusal has a hint.
+ * checks: private to the preflight. The judges and proofs by theme, named judge_NAME and prove_NAME after
+ * their rows in the table of preflight.c, and what they share. A judge is pure; every text names the server
+ * and the figures, every warning and refusal has a hint.
  */
 #ifndef FLIP_CHECKS_H
 #define FLIP_CHECKS_H
@@ -55,6 +55,9 @@ bool checks_user_is_flipd(const struct conf_cluster *, const struct conf_server 
 /* The clients of a server by account: "app 10, report 2"; returns how many there are. */
 int checks_clients(const struct check_input *, const struct checks_side *, struct checks_list *ret);
 
+/* limit_ms from now, but not after deadline_us; monotonic us. */
+int64_t checks_deadline(int64_t limit_ms, int64_t deadline_us);
+
 /* What the configuration's `preflight:` says of a check. */
 enum conf_lower checks_lowered(const struct conf_cluster *, const char *name);
 /* An empty result for a row; true when the configuration skips it, and then that is said. */
@@ -65,7 +68,8 @@ bool checks_ready(const struct check_out *, int n);
 
 /* The judge or the proof of the row NAME. */
 #define JUDGE(name) void judge_##name(const struct check_input *, struct check_out *)
-#define PROVE(name) void MAY_WAIT prove_##name(const struct check_input *, struct check_env *, struct check_out *)
+#define PROVE(name)                                                                                          \
+	void MAY_WAIT prove_##name(const struct check_input *, struct check_env *, struct check_out *)
 
 /* checks_servers.c */
 JUDGE(connect);

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/base/clock.h"
 #include "lib/base/str.h"
 
 #define ASK_LIMIT_MS 5000
@@ -22,7 +21,7 @@ static const char *const kinds[] = {
 
 static int64_t ask_deadline(const struct check_env *env, int64_t limit_ms)
 {
-	int64_t limit = clock_deadline_ms(limit_ms > 0 ? limit_ms : ASK_LIMIT_MS);
+	int64_t limit = clock_us() + (limit_ms > 0 ? limit_ms : ASK_LIMIT_MS) * 1000;
 
 	return limit < env->deadline_us ? limit : env->deadline_us;
 }

@@ -318,7 +318,7 @@ static enum act MAY_WAIT trial_remove(
 	struct check_env *env, enum conf_side from, const struct session_mark *mark, struct err *err)
 {
 	struct session *act = env->act[from], *fresh = NULL;
-	int64_t deadline = clock_deadline_ms(TRIAL_LIMIT_MS);
+	int64_t deadline = clock_us() + TRIAL_LIMIT_MS * 1000;
 	enum act done;
 
 	if (session_alive(act))
@@ -338,13 +338,12 @@ static void MAY_WAIT trial_run(const struct check_input *in, struct check_env *e
 	struct node_follow follow = {
 		.master = new.conf, .account = &new.conf->replication, .pos = new.facts->position.pos};
 	const struct session_mark mark = *session_get_mark(env->act[in->from]);
-	int64_t limit = clock_deadline_ms(TRIAL_LIMIT_MS);
+	int64_t limit = clock_us() + TRIAL_LIMIT_MS * 1000;
 	struct err err = {0}, removal = {0};
 	enum act tried;
 
 	str_copy(follow.file, sizeof(follow.file), new.facts->position.file);
-	tried = node_try_reverse(
-		env->act[in->from], &follow, limit < env->deadline_us ? limit : env->deadline_us, &err);
+	tried = node_try_reverse(env->act[in->from], &follow, deadline, &err);
 	if (trial_remove(env, in->from, &mark, &removal) != ACT_DONE) {
 		check_say(out, CHECK_WARN, old.conf->name,
 			"the trial connection could not be removed from " AT ": %s", AT_OF(old),

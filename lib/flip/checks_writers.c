@@ -5,7 +5,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "lib/base/clock.h"
 #include "lib/base/str.h"
 
 #define ER_READ_ONLY 1290 /* ER_OPTION_PREVENTS_STATEMENT: what read_only answers */
@@ -318,7 +317,7 @@ void judge_sessions(const struct check_input *in, struct check_out *out)
 static enum act MAY_WAIT probe_one(
 	const struct check_input *in, struct check_env *env, enum conf_side side, struct err *err)
 {
-	int64_t limit = clock_deadline_ms(PROBE_LIMIT_MS);
+	int64_t limit = clock_us() + PROBE_LIMIT_MS * 1000;
 	int64_t deadline = limit < env->deadline_us ? limit : env->deadline_us;
 	struct session *s = NULL;
 	enum act done;

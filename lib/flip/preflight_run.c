@@ -93,7 +93,7 @@ struct run {
 
 static int64_t gather_deadline(const struct run *r)
 {
-	int64_t limit = clock_deadline_ms(GATHER_LIMIT_MS);
+	int64_t limit = clock_us() + GATHER_LIMIT_MS * 1000;
 
 	return limit < r->deadline_us ? limit : r->deadline_us;
 }

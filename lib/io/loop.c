@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -211,12 +212,26 @@ static void arm(struct loop_watch *w)
 		event_active(&w->ev, event_get_events(&w->ev) & (EV_READ | EV_WRITE), 0);
 }
 
+/* libevent forgets that a descriptor is ready when its time is up in the same round: what has come is not
+ * late. */
+static int ready_now(const struct loop_watch *w, evutil_socket_t fd)
+{
+	short wanted = event_get_events(&w->ev);
+	struct pollfd p = {.fd = fd,
+		.events = (short)((wanted & EV_READ ? POLLIN : 0) | (wanted & EV_WRITE ? POLLOUT : 0))};
+
+	if (fd < 0 || poll(&p, 1, 0) != 1)
+		return 0;
+	bool broken = p.revents & (POLLERR | POLLHUP | POLLNVAL);
+	return ((wanted & EV_READ) && (broken || (p.revents & POLLIN)) ? LOOP_READ : 0) |
+	       ((wanted & EV_WRITE) && (broken || (p.revents & POLLOUT)) ? LOOP_WRITE : 0);
+}
+
 static void watch_cb(evutil_socket_t fd, short what, void *arg)
 {
 	struct loop_watch *w = arg;
 	int events = (what & EV_READ ? LOOP_READ : 0) | (what & EV_WRITE ? LOOP_WRITE : 0) |
 		     (what & EV_TIMEOUT ? LOOP_TIMEOUT : 0);
-	(void)fd;
 
 	if (event_get_events(&w->ev) & EV_PERSIST) {
 		w->cb(events, w->arg);
@@ -226,6 +241,8 @@ static void watch_cb(evutil_socket_t fd, short what, void *arg)
 		arm(w);
 		return;
 	}
+	if (events == LOOP_TIMEOUT)
+		events |= ready_now(w, fd);
 	void (*cb)(int, void *) = w->cb;
 	void *cb_arg = w->arg;
 	loop_unwatch(w);

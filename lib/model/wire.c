@@ -305,6 +305,9 @@ int wire_parse(const char *text, size_t len, struct wire **ret, struct err *err)
 
 	if (len > WIRE_TEXT_MAX)
 		return err_set(err, -E2BIG, "%zu bytes of JSON, at most %d are read", len, WIRE_TEXT_MAX);
+	/* The library passes over zero bytes between values. */
+	if (memchr(text, '\0', len))
+		return err_set(err, -EINVAL, "bad JSON: a zero byte");
 	if (too_deep(text, len))
 		return err_set(
 			err, -EINVAL, "bad JSON: more than %d nested arrays and objects", WIRE_DEPTH_MAX);

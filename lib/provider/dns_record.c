@@ -164,6 +164,7 @@ enum act dns_record_ask(const struct dns_record *r, const char *name, const char
 	struct dns_answer *ret, const char **ret_server, struct err *err)
 {
 	int n = r->conf->servers.n;
+	struct err all = {0};
 
 	for (int i = 0; i < n; i++) {
 		const char *server = r->conf->servers.v[dns_record_place(r, i)];
@@ -173,10 +174,11 @@ enum act dns_record_ask(const struct dns_record *r, const char *name, const char
 			*ret_server = server;
 			return ACT_DONE;
 		}
-		dns_record_also(err, &one);
+		dns_record_also(&all, &one);
 		if (code == -ECANCELED)
 			break;
 	}
+	dns_record_also(err, &all);
 	return ACT_UNKNOWN;
 }
 

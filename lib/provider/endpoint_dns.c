@@ -118,6 +118,7 @@ static enum act MAY_WAIT dns_warm(
 	struct endpoint *ep, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
 {
 	int n = ep->record.conf->servers.n, code = 0;
+	struct err all = {0};
 	(void)ctx;
 
 	if (conn_ready(ep))
@@ -128,8 +129,9 @@ static enum act MAY_WAIT dns_warm(
 			ep, dns_record_place(&ep->record, i), dns_record_share(deadline_us, n - i), &one);
 		if (!code)
 			return ACT_DONE;
-		dns_record_also(err, &one);
+		dns_record_also(&all, &one);
 	}
+	dns_record_also(err, &all);
 	err_server(err, ep->record.conf->label);
 	return code == -ETIMEDOUT || code == -ECANCELED ? ACT_UNKNOWN : ACT_REFUSED;
 }
@@ -159,27 +161,30 @@ static enum act MAY_WAIT update_any(
 	struct endpoint *ep, const struct dns_update *u, int64_t deadline_us, int *ret_rcode, struct err *err)
 {
 	int n = ep->record.conf->servers.n, asked = -1;
+	enum act act = ACT_REFUSED;
+	struct err all = {0};
 
 	for (int i = conn_ready(ep) ? -1 : 0; i < n; i++) {
 		int server = i < 0 ? ep->conn_to : dns_record_place(&ep->record, i);
 		int64_t until_us = dns_record_share(deadline_us, n - i + 1);
 		struct err one = {0};
-		enum act act = ACT_REFUSED;
-		*ret_rcode = -1;
 		if (server == asked)
 			continue;
+		act = ACT_REFUSED;
+		*ret_rcode = -1;
 		if (i < 0 || conn_open(ep, server, until_us, &one) == 0)
 			act = send_update(ep, u, deadline_us, ret_rcode, &one);
 		if (act == ACT_DONE)
 			return act;
-		dns_record_also(err, &one);
+		dns_record_also(&all, &one);
 		if (!try_next(act, *ret_rcode, &one))
-			return act;
+			break;
 		/* A warm connection that turned out dead says nothing about its server. */
 		if (*ret_rcode >= 0)
 			asked = server;
 	}
-	return ACT_REFUSED;
+	dns_record_also(err, &all);
+	return act;
 }
 
 /* Compare and swap between the values of two sides, which may be the same. */

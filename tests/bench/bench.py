@@ -22,7 +22,7 @@ from lab.places import built  # noqa: E402
 from lab.proc import LabError  # noqa: E402
 
 IDLE = {"writers": 1, "interval_ms": 1, "backoff_ms": 0.2}
-BUSY = {"writers": 8, "interval_ms": 2}
+BUSY = {"writers": 8, "interval_ms": 5}
 FAST = {"writers": 8, "interval_ms": 0}
 PATIENT = {"max_transaction_age": "60s"}
 EACH_WAY_MS = 20
@@ -30,7 +30,7 @@ EACH_WAY_MS = 20
 # blocker: (statements of a session that is in the way, how long it stays after them)
 CASES = {
     "idle": {"says": "one light writer", "load": IDLE},
-    "writers": {"says": "8 writers, one write each 2 ms", "load": BUSY},
+    "writers": {"says": "8 writers, one write each 5 ms", "load": BUSY},
     "applier": {"says": "8 writers as fast as they can, single-threaded applier", "load": FAST,
                 "options": {"slave_parallel_threads": "0"}, "warm_up": 0.3, "short_load": True},
     "open_trx": {"says": "an idle open transaction with a change", "load": IDLE,
@@ -74,7 +74,7 @@ class Floor:
         if not line:
             with open(self.log.name) as f:
                 raise LabError("floor: " + f.read())
-        answer = json.loads(line)
+        answer = json.loads(line); print(line.strip())
         return (answer["opened_us"] - answer["began_us"]) / 1000
 
     def stop(self):

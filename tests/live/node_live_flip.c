@@ -16,34 +16,37 @@ static void fence_against_a_lock(void)
 	REFUSED(node_fence(a->lock, 300, IN(2000), &err));
 	CHECK(err.sql_errno == 1969 && clock_ms() - begun >= 290 && clock_ms() - begun < 900);
 	CHECK(!look(a, 0)->read_only);
-	REFUSED(node_flush(a->act, 200, IN(2000), &err));
-	CHECK(err.sql_errno == 1969 || err.sql_errno == 1205);
+	DONE(node_flush(a->act, 200, IN(2000), &err)); /* MariaDB 10.11 does not wait for tables in use */
 	admin(a, "UNLOCK TABLES");
 	(void)fiber_sleep_ms(100);
 	CHECK(!look(a, 0)->read_only); /* nothing comes later */
 }
 
 /* Beats as fast as it can until told to stop. */
-static struct {
+struct drum {
+	struct session *session;
 	bool stop;
 	int written, held;
-} drum;
+};
 
 static void drummer(void *arg)
 {
-	(void)arg;
-	while (!drum.stop) {
+	struct drum *d = arg;
+
+	while (!d->stop) {
+		struct err e = {0};
 		bool written = false;
-		DONE(node_heartbeat(sides[A].heartbeat, 0, IN(3000), &written, &err));
-		*(written ? &drum.written : &drum.held) += 1;
+		enum act act = node_heartbeat(d->session, 0, IN(3000), &written, &e);
+		CHECK(act == ACT_DONE || (act == ACT_REFUSED && e.sql_errno == 1290));
+		*(written ? &d->written : &d->held) += 1;
 	}
 }
 
-/* E8, a hundred times: not one heartbeat gets past the fence, though its account could write. */
-static void fence_against_a_heartbeat(void)
+/* A hundred fences while it beats: not one heartbeat in the log after the fence was answered. */
+static void fence_against(struct drum *d)
 {
 	struct side *a = &sides[A];
-	struct fiber *f = fiber_spawn("drummer", drummer, NULL);
+	struct fiber *f = fiber_spawn("drummer", drummer, d);
 	struct node_proof first, later;
 
 	for (int i = 0; i < 100; i++) {
@@ -56,9 +59,28 @@ static void fence_against_a_heartbeat(void)
 		CHECK(gtid_equal(&first.position.binlog_state, &later.position.binlog_state));
 		DONE(node_unfence(a->lock, IN(1000), &err));
 	}
-	drum.stop = true;
+	d->stop = true;
 	fiber_join(f);
-	CHECK(drum.written > 10 && drum.held > 10);
+}
+
+/*
+ * While a flip holds the lock another flipd's heartbeat is held back by the lock alone. An account that the fence stops
+ * needs no guard. (flipd's own account needs the pause before the fence: see mariadb_heartbeat().)
+ */
+static void fence_against_heartbeats(void)
+{
+	struct side *a = &sides[A];
+	struct drum foreign = {.session = a->heartbeat}, plain = {0};
+
+	DONE(node_lock_take(a->lock, IN(1000), NULL, &err));
+	fence_against(&foreign);
+	CHECK(foreign.written == 0 && foreign.held > 100);
+	DONE(node_lock_release(a->lock, IN(1000), &err));
+	admin(a, "GRANT SELECT, INSERT, UPDATE ON flipd.heartbeat TO app@'%%'");
+	plain.session = open_as(a, SESSION_HEARTBEAT, &(struct conf_account){"app", "app"});
+	fence_against(&plain);
+	CHECK(plain.written > 10 && plain.held > 10);
+	session_close(plain.session);
 }
 
 /* All that flipd does on a closed server but the flip's row stays out of its binlog. */
@@ -90,7 +112,7 @@ static void fence_and_silence(void)
 void exercise_fence(void)
 {
 	fence_against_a_lock();
-	fence_against_a_heartbeat();
+	fence_against_heartbeats();
 	fence_and_silence(); /* A stays closed */
 }
 
