@@ -21,9 +21,7 @@ static const char *const kinds[] = {
 
 static int64_t ask_deadline(const struct check_env *env, int64_t limit_ms)
 {
-	int64_t limit = clock_us() + (limit_ms > 0 ? limit_ms : ASK_LIMIT_MS) * 1000;
-
-	return limit < env->deadline_us ? limit : env->deadline_us;
+	return checks_deadline(limit_ms > 0 ? limit_ms : ASK_LIMIT_MS, env->deadline_us);
 }
 
 static const char *label(const struct conf_endpoint *e)

@@ -318,7 +318,7 @@ static enum act MAY_WAIT trial_remove(
 	struct check_env *env, enum conf_side from, const struct session_mark *mark, struct err *err)
 {
 	struct session *act = env->act[from], *fresh = NULL;
-	int64_t deadline = clock_us() + TRIAL_LIMIT_MS * 1000;
+	int64_t deadline = checks_deadline(TRIAL_LIMIT_MS, CLOCK_FOREVER);
 	enum act done;
 
 	if (session_alive(act))
@@ -338,7 +338,7 @@ static void MAY_WAIT trial_run(const struct check_input *in, struct check_env *e
 	struct node_follow follow = {
 		.master = new.conf, .account = &new.conf->replication, .pos = new.facts->position.pos};
 	const struct session_mark mark = *session_get_mark(env->act[in->from]);
-	int64_t limit = clock_us() + TRIAL_LIMIT_MS * 1000;
+	int64_t deadline = checks_deadline(TRIAL_LIMIT_MS, env->deadline_us);
 	struct err err = {0}, removal = {0};
 	enum act tried;
 

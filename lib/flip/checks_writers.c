@@ -317,8 +317,7 @@ void judge_sessions(const struct check_input *in, struct check_out *out)
 static enum act MAY_WAIT probe_one(
 	const struct check_input *in, struct check_env *env, enum conf_side side, struct err *err)
 {
-	int64_t limit = clock_us() + PROBE_LIMIT_MS * 1000;
-	int64_t deadline = limit < env->deadline_us ? limit : env->deadline_us;
+	int64_t deadline = checks_deadline(PROBE_LIMIT_MS, env->deadline_us);
 	struct session *s = NULL;
 	enum act done;
 

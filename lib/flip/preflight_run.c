@@ -93,9 +93,7 @@ struct run {
 
 static int64_t gather_deadline(const struct run *r)
 {
-	int64_t limit = clock_us() + GATHER_LIMIT_MS * 1000;
-
-	return limit < r->deadline_us ? limit : r->deadline_us;
+	return checks_deadline(GATHER_LIMIT_MS, r->deadline_us);
 }
 
 static void MAY_WAIT seat_open(struct seat *s)

@@ -48,7 +48,7 @@ static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t more, less; /* a job or the end came; a thread went */
 	struct job *head, **tail;
-	int threads, idle;
+	int threads, busy;
 	int waiting;   /* queued and not abandoned */
 	int abandoned; /* and running */
 	unsigned generation;
@@ -110,29 +110,30 @@ static struct job *take_job(void)
 	return job;
 }
 
-/* Called and returns locked; false when the pool was freed meanwhile. */
-static bool run_job(struct job *job, unsigned generation)
+/* Called and returns locked. The pool may be freed, and be a new one, while fn runs. */
+static void run_job(struct job *job, unsigned generation)
 {
 	if (!job->abandoned) {
 		job->state = RUNNING;
+		pool.busy++;
 		unlock();
 		job->fn(job->arg);
 		lock();
-		if (job->abandoned && generation == pool.generation)
-			pool.abandoned--;
+		if (generation == pool.generation) {
+			pool.busy--;
+			pool.abandoned -= job->abandoned;
+		}
 	}
-	bool current = generation == pool.generation;
 	if (!job->abandoned) {
 		job->state = FINISHED;
-		if (current)
+		if (generation == pool.generation)
 			loop_post(job_done, job);
-		return current;
+		return;
 	}
 	unlock();
 	job->drop(job->arg);
 	free(job);
 	lock();
-	return generation == pool.generation;
 }
 
 static void *pool_thread(void *arg)
@@ -142,16 +143,12 @@ static void *pool_thread(void *arg)
 	lock();
 	while (generation == pool.generation) {
 		if (pool.head) {
-			if (!run_job(take_job(), generation))
-				break;
+			run_job(take_job(), generation);
 			continue;
 		}
 		if (!pool.open || pool.threads > THREADS_KEPT)
 			break;
-		pool.idle++;
 		(void)pthread_cond_wait(&pool.more, &pool.lock);
-		if (generation == pool.generation)
-			pool.idle--;
 	}
 	if (generation == pool.generation) {
 		pool.threads--;
@@ -182,7 +179,7 @@ int work_init(void)
 	assert(!pool.open);
 	pool.head = NULL;
 	pool.tail = &pool.head;
-	pool.threads = pool.idle = pool.waiting = pool.abandoned = 0;
+	pool.threads = pool.busy = pool.waiting = pool.abandoned = 0;
 	pool.open = true;
 	for (int i = 0; i < THREADS_KEPT && r == 0; i++)
 		r = add_thread();
@@ -213,19 +210,17 @@ void work_free(void)
 	unlock();
 }
 
-/* Called locked. -EAGAIN when nobody can take it soon. */
+/* Called locked. -EAGAIN when all threads and the queue are full. */
 static int submit(struct job *job)
 {
-	if (!pool.open)
+	if (!pool.open || pool.busy + pool.waiting >= THREADS_MOST + QUEUE_MOST)
 		return -EAGAIN;
-	if (pool.idle <= pool.waiting && pool.threads < THREADS_MOST)
+	/* If none can be started, one of those there are will take it. */
+	if (pool.threads - pool.busy <= pool.waiting && pool.threads < THREADS_MOST)
 		(void)add_thread();
-	else if (pool.idle <= pool.waiting && pool.waiting >= QUEUE_MOST)
-		return -EAGAIN;
 	*pool.tail = job;
 	pool.tail = &job->next;
-	if (!job->abandoned)
-		pool.waiting++;
+	pool.waiting++;
 	(void)pthread_cond_signal(&pool.more);
 	return 0;
 }

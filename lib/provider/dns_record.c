@@ -123,6 +123,8 @@ void dns_record_also(struct err *err, const struct err *one)
 		(void)err_set(err, one->code, "%s", one->message);
 		return;
 	}
+	if (one->code == -ECANCELED)
+		err->code = one->code;
 	size_t used = strlen(err->message);
 	(void)snprintf(err->message + used, sizeof(err->message) - used, "; %s", one->message);
 }
@@ -203,17 +205,18 @@ struct survey {
 	struct fiber_cond ended;
 };
 
-/* At one address; true when that settles it. */
-static bool MAY_WAIT authority_ask(struct authority *a, const char *server, int64_t deadline_us)
+/* At one address. 0 when that settles it. */
+static int MAY_WAIT authority_ask(struct authority *a, const char *server, int64_t deadline_us)
 {
 	const struct survey *s = a->survey;
 	const struct conf_endpoint *conf = s->record->conf;
 	struct err one = {0};
 	char text[256];
 
-	if (ask(server, conf->rr_name, conf->type, deadline_us, &a->answer, &one) < 0) {
+	int code = ask(server, conf->rr_name, conf->type, deadline_us, &a->answer, &one);
+	if (code < 0) {
 		dns_record_also(&a->err, &one);
-		return false;
+		return code;
 	}
 	err_clear(&a->err);
 	a->act = (int)dns_record_at(s->record, &a->answer) == (int)s->side ? ACT_DONE : ACT_REFUSED;
@@ -221,7 +224,7 @@ static bool MAY_WAIT authority_ask(struct authority *a, const char *server, int6
 		(void)err_set(&a->err, -ESTALE, "%s: %s %s is %s there (ttl %lld s)", server, conf->rr_name,
 			conf->type, dns_record_text(&a->answer, text, sizeof(text)),
 			(long long)a->answer.ttl_s);
-	return true;
+	return 0;
 }
 
 static void MAY_WAIT authority_resolve_and_ask(struct authority *a)
@@ -233,7 +236,8 @@ static void MAY_WAIT authority_resolve_and_ask(struct authority *a)
 	for (int i = 0; i < a->addresses.nvalues; i++) {
 		const char *address = a->addresses.values[i];
 		int64_t until_us = dns_record_share(deadline_us, a->addresses.nvalues - i);
-		if (authority_ask(a, address, until_us) || fiber_cancelled())
+		int code = authority_ask(a, address, until_us);
+		if (!code || code == -ECANCELED)
 			return;
 	}
 }

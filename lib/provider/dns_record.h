@@ -49,7 +49,8 @@ enum act MAY_WAIT dns_record_spread(
 
 /* A share of the time left, so that one silent server leaves some to the others: now + left / parts. */
 int64_t dns_record_share(int64_t deadline_us, int parts);
-/* Puts one more cause behind those in err: "first; second". Takes NULL. */
+/* Puts one more cause behind those in err: "first; second". The first code stays, but a cancel always shows.
+ * err may be NULL. */
 void dns_record_also(struct err *err, const struct err *one);
 
 #endif

@@ -39,7 +39,7 @@ CASES = {
                "blocker": (["UPDATE app.work SET n=n+1 WHERE id=5 AND SLEEP(3)=0"], 0)},
     "lock": {"says": "LOCK TABLES held for 3 s in the way", "load": IDLE, "policy": PATIENT,
              "blocker": (["LOCK TABLES app.work WRITE"], 3)},
-    "far": {"says": "old and new 40 ms apart, flipd beside old", "load": IDLE, "far": True},
+    "far": {"says": "old and new 40 ms apart, flipd beside old", "load": IDLE, "far": True, "warm_up": 1.0},
 }
 
 
@@ -74,7 +74,7 @@ class Floor:
         if not line:
             with open(self.log.name) as f:
                 raise LabError("floor: " + f.read())
-        answer = json.loads(line); print(line.strip())
+        answer = json.loads(line)
         return (answer["opened_us"] - answer["began_us"]) / 1000
 
     def stop(self):
@@ -190,7 +190,7 @@ class Case:
     def one_flip(self, machine, to):
         old = next(n for n in ("source", "target") if n != to)
         load = self.start_load() if self.spec.get("short_load") else None
-        time.sleep(self.spec.get("warm_up", 0.1))
+        time.sleep(self.spec.get("warm_up", 0.3))
         blocker = None
         if "blocker" in self.spec:
             statements, seconds = self.spec["blocker"]

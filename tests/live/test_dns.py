@@ -122,7 +122,8 @@ class Line:
 
 
 def at(server):
-    return "%s:%d" % (server.address, server.port)
+    """ADDRESS:PORT of a name server or proxy; such a text is taken as it is."""
+    return server if isinstance(server, str) else "%s:%d" % (server.address, server.port)
 
 
 @pytest.fixture
@@ -150,11 +151,11 @@ def proxy(named):
 def live(named):
     def run(*verbs, kind="CNAME", servers=None, authoritative=None, zone=ZONE, **options):
         owner, source, target = SIDES[kind]
-        given = {"servers": ",".join(at(s) if not isinstance(s, str) else s for s in servers or [named]),
+        given = {"servers": ",".join(map(at, servers or [named])),
                  "name": owner + zone, "zone": zone, "type": kind, "source": source, "target": target,
                  "key": KEY_NAME, "secret": named.secret_file}
         if authoritative is not False:
-            given["authoritative"] = ",".join(at(s) for s in authoritative or [named])
+            given["authoritative"] = ",".join(map(at, authoritative or [named]))
         given.update({k: v for k, v in options.items() if v is not None})
         argv = [places.built("tests/live/dns_live")]
         argv += ["--%s=%s" % pair for pair in given.items() if options.get(pair[0], "") is not None]
@@ -343,6 +344,7 @@ def test_cancel_while_waiting(named, live):
         hole = "127.0.0.1:%d" % port
         verbs = ["switch:target", "update:target", "look", "spread:source", "ask:db." + ZONE]
         lines = live(*[w for v in verbs for w in ("cancel:100", v)], servers=[hole], authoritative=False)
+        lines += live("cancel:100", "spread:source", servers=[hole], authoritative=[hole, named])
         for line in lines[1::2]:
             assert line.act == "UNKNOWN" and 90 <= line.ms < 400 and line.code == -125, line
 

@@ -66,7 +66,7 @@ static void test_reverse_session_dies(void **state)
 	w.reverse_kills_session = true;
 	world_run();
 	world_expect("reverse_path", CHECK_WARN, "cannot replicate", NULL);
-	assert_non_null(strstr(w.calls, "kill:4242 remove "));
+	assert_true(strstr(w.calls, "kill:4242 ") && strstr(strstr(w.calls, "kill:4242 "), "remove "));
 	world_free();
 }
 

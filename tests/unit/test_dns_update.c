@@ -1,6 +1,7 @@
 /*
- * test_dns_update: answers read from bytes, addresses and values in their spellings, and the exchange with a server
- * that answers rightly, wrongly, to another message, half or not at all. (Keys and real servers: tests/live/test_dns.py.)
+ * test_dns_update: answers read from bytes, addresses and values in their spellings, and the exchange with a
+ * server that answers rightly, wrongly, to another message, half or not at all. (Keys and real servers:
+ * tests/live/test_dns.py.)
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,11 +18,16 @@
 /* --- answers --- */
 
 #define HEADER(flags, qd, an) "\x12\x34" flags "\x00" qd "\x00" an "\x00\x00\x00\x00"
-#define QUESTION(type) "\x02" "DB\x07" "eXample\x04" "test\x00\x00" type "\x00\x01"
+#define QUESTION(type)                                                                                       \
+	"\x02"                                                                                               \
+	"DB\x07"                                                                                             \
+	"eXample\x04"                                                                                        \
+	"test\x00\x00" type "\x00\x01"
 #define NAME "\xc0\x0c"
 #define REST(type, ttl, len) "\x00" type "\x00\x01\x00\x00\x00" ttl "\x00" len
 
-static __attribute__((noinline)) int parse(const char *wire, size_t len, const char *type, struct dns_answer *a)
+static __attribute__((noinline)) int parse(
+	const char *wire, size_t len, const char *type, struct dns_answer *a)
 {
 	struct err err = {0};
 	int r = dns_parse_answer((const uint8_t *)wire, len, "db.example.TEST", type, a, &err);
@@ -35,10 +41,10 @@ static __attribute__((noinline)) int parse(const char *wire, size_t len, const c
 static void test_answer_addresses(void **state)
 {
 	static const char wire[] = HEADER("\x84\x00", "\x01", "\x04") QUESTION("\x01")
-		NAME REST("\x01", "\x09", "\x04") "\x0a\x00\x00\x02"
-		NAME REST("\x01", "\x05", "\x04") "\x0a\x00\x00\x01"
-		NAME REST("\x01", "\x09", "\x04") "\x0a\x00\x00\x02"
-		"\x01x\x00" REST("\x01", "\x01", "\x04") "\x0a\x00\x00\x07";
+		NAME REST("\x01", "\x09", "\x04") "\x0a\x00\x00\x02" NAME REST(
+			"\x01", "\x05", "\x04") "\x0a\x00\x00\x01" NAME REST("\x01", "\x09",
+			"\x04") "\x0a\x00\x00\x02"
+				"\x01x\x00" REST("\x01", "\x01", "\x04") "\x0a\x00\x00\x07";
 	struct dns_answer a;
 	(void)state;
 
@@ -54,7 +60,8 @@ static void test_answer_addresses(void **state)
 static void test_answer_names(void **state)
 {
 	static const char wire[] = HEADER("\x80\x00", "\x01", "\x01") QUESTION("\x05")
-		NAME REST("\x05", "\x3c", "\x05") "\x02" "B1\xc0\x0f";
+		NAME REST("\x05", "\x3c", "\x05") "\x02"
+						  "B1\xc0\x0f";
 	struct dns_answer a;
 	(void)state;
 
@@ -187,9 +194,16 @@ static void serve(struct peer *p, int fd)
 
 static enum act update(const char *server, int64_t ms, int *rcode, bool *alive, struct err *err)
 {
-	static const char *const old[] = {"a1.example.test.", "a2.example.test."}, *const new[] = {"B1.example.test"};
-	struct dns_update u = {.zone = "example.test", .name = "db.example.test.", .type = "CNAME", .ttl_s = 5,
-		.old_values = old, .nold = 2, .new_values = new, .nnew = 1};
+	static const char *const old[] = {"a1.example.test.", "a2.example.test."}, *const new[] = {
+											   "B1.example.test"};
+	struct dns_update u = {.zone = "example.test",
+		.name = "db.example.test.",
+		.type = "CNAME",
+		.ttl_s = 5,
+		.old_values = old,
+		.nold = 2,
+		.new_values = new,
+		.nnew = 1};
 	struct dns_conn *c = NULL;
 	int r = dns_conn_open(server, peer_deadline_us(1000), &c, err);
 
