@@ -126,6 +126,15 @@ const struct facts_channel *checks_channel_back(const struct check_input *in)
 	return channel_between(&old, &new);
 }
 
+const char *checks_reason(const struct checks_side *side, const struct err *err)
+{
+	const char *text = err_text(err);
+	char name[400];
+	int n = snprintf(name, sizeof(name), AT ": ", AT_OF(*side));
+
+	return n > 0 && (size_t)n < sizeof(name) && strncmp(text, name, (size_t)n) == 0 ? text + n : text;
+}
+
 void checks_list_add(struct checks_list *l, const char *fmt, ...)
 {
 	size_t used = strlen(l->text);

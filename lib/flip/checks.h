@@ -28,6 +28,9 @@ const struct facts_channel *checks_channel_back(const struct check_input *);
 #define AT "%s %s:%u"
 #define AT_OF(s) (s).conf->name, (s).conf->host, (unsigned)(s).conf->port
 
+/* Why, without the server's name where the reason begins with it: the judge has named it already. */
+const char *checks_reason(const struct checks_side *, const struct err *);
+
 /* The delay of the connection that reverse_path makes: the largest that MASTER_DELAY takes. */
 #define CHECKS_TRIAL_DELAY_S 2147483647
 

@@ -347,7 +347,7 @@ static void MAY_WAIT trial_run(const struct check_input *in, struct check_env *e
 	if (trial_remove(env, in->from, &mark, &removal) != ACT_DONE) {
 		check_say(out, CHECK_WARN, old.conf->name,
 			"the trial connection could not be removed from " AT ": %s", AT_OF(old),
-			err_text(&removal));
+			checks_reason(&old, &removal));
 		check_hint(out, "on %s: STOP SLAVE 'flipd_reverse'; RESET SLAVE 'flipd_reverse' ALL",
 			old.conf->name);
 	}
@@ -357,7 +357,7 @@ static void MAY_WAIT trial_run(const struct check_input *in, struct check_env *e
 		return;
 	}
 	check_say(out, CHECK_WARN, old.conf->name, AT " cannot replicate from %s:%u: %s", AT_OF(old),
-		repl_host(new.conf), repl_port(new.conf), err_text(&err));
+		repl_host(new.conf), repl_port(new.conf), checks_reason(&old, &err));
 	check_hint(out,
 		"on %s: CREATE USER '%s'@'%%' IDENTIFIED BY ...; GRANT REPLICATION SLAVE ON *.* TO it; and "
 		"let %s reach %s:%u; without it there is no way back",

@@ -25,7 +25,7 @@ void judge_connect(const struct check_input *in, struct check_out *out)
 			continue;
 		}
 		check_say(out, CHECK_REFUSE, name, AT " does not answer: %s", AT_OF(side[i]),
-			err_text(side[i].error));
+			checks_reason(&side[i], side[i].error));
 		check_hint(out,
 			"start the server, or mend host, port, socket, tls, user and password of %s in "
 			"clusters: {%s}",

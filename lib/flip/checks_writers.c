@@ -365,7 +365,7 @@ static void MAY_WAIT prove_probe_on_new(
 		return;
 	}
 	check_say(out, CHECK_WARN, new.conf->name, "the fence of " AT " could not be tried as '%s': %s",
-		AT_OF(new), user, err_text(&err));
+		AT_OF(new), user, checks_reason(&new, &err));
 	check_hint(out, "create the account as `flipctl grants mariadb` shows; it comes to %s by replication",
 		new.conf->name);
 }
@@ -381,7 +381,7 @@ static void MAY_WAIT prove_probe_on_old(
 	if (done == ACT_DONE)
 		return;
 	check_say(out, CHECK_WARN, old.conf->name, "'%s' cannot write on " AT ": %s", user, AT_OF(old),
-		err_text(&err));
+		checks_reason(&old, &err));
 	if (err.sql_errno == ER_READ_ONLY)
 		check_hint(out, "%s is closed: see the check single_master", old.conf->name);
 	else

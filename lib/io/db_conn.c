@@ -27,6 +27,7 @@
 #include "lib/io/work.h"
 
 #define CONNECTS_MOST 24 /* below the pool's 32 threads: some are left for others' jobs */
+#define KNOCK_FROM 12
 #define TIMEOUT_MOST_S 60
 
 /* The job */
@@ -319,8 +320,11 @@ int db_conn_run(struct db_conn_job *job, struct err *e)
 	int r = 0;
 
 	(void)str_copy(where, sizeof(where), job->where);
-	if (*suspect_find(where) || places.taken >= CONNECTS_MOST)
+	if (*suspect_find(where) || places.taken >= KNOCK_FROM) {
 		r = knock(job);
+		if (r == -ETIMEDOUT)
+			suspect_set(where, true);
+	}
 	if (r == 0)
 		r = place_take(job->deadline_us);
 	if (r < 0) {

@@ -229,14 +229,20 @@ static void server_fill(struct ares_addr_port_node *node, const struct sockaddr_
 	}
 }
 
+/* Everything that /etc/resolv.conf would say is given, so that it is not read. */
 static int question_to(struct question *q, const char *server, struct err *err)
 {
+	char files[] = "f";
 	struct ares_options options = {
 		.flags = ARES_FLAG_NORECURSE | ARES_FLAG_NOCHECKRESP | ARES_FLAG_NOSEARCH |
 			 ARES_FLAG_NOALIASES,
 		.timeout = RETRY_MS,
 		.tries = RETRIES,
+		.ndots = 1,
+		.lookups = files,
 	};
+	int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_LOOKUPS |
+		   ARES_OPT_SERVERS | ARES_OPT_DOMAINS | ARES_OPT_SORTLIST;
 	struct ares_addr_port_node node = {0};
 	struct sockaddr_storage addr;
 	socklen_t len = 0;
@@ -244,7 +250,7 @@ static int question_to(struct question *q, const char *server, struct err *err)
 
 	if (r < 0)
 		return r;
-	r = question_init(q, &options, ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES);
+	r = question_init(q, &options, mask);
 	if (r < 0)
 		return say(r, server, "ask", err);
 	server_fill(&node, &addr);

@@ -1,6 +1,7 @@
 /*
- * grants: who may do what: the one table of privileges, from which the GRANT statements are made and by which an
- * account is judged; and flipd's own tables, without which a privilege on one of them could not be granted.
+ * grants: who may do what: the one table of privileges, from which the GRANT statements are made and by which
+ * an account is judged; and flipd's own tables, without which a privilege on one of them could not be
+ * granted.
  *
  * Measured on MariaDB 10.11.19, one statement and one privilege at a time.
  */
@@ -14,7 +15,8 @@ static const struct grants_need needs[] = {
 	{.privilege = "READ ONLY ADMIN",
 		.on = "*.*",
 		.super_until = 101100,
-		.why = "SET GLOBAL read_only (error 1227 READ_ONLY ADMIN without it; SUPER did before 10.11)"},
+		.why = "SET GLOBAL read_only (error 1227 READ_ONLY ADMIN without it; SUPER did before "
+		       "10.11)"},
 	{.privilege = "CONNECTION ADMIN",
 		.on = "*.*",
 		.super_does = true,
@@ -47,9 +49,15 @@ static const struct grants_need needs[] = {
 	{.privilege = "INSERT", .why = "heartbeat and the flip's row"},
 	{.privilege = "UPDATE", .why = "heartbeat and the flip's row"},
 	{.privilege = "DELETE", .why = "rows of past flips"},
-	{.privilege = "SELECT", .on = "mysql.global_priv", .when = GRANTS_LOOK, .why = "which accounts bypass read_only"},
+	{.privilege = "SELECT",
+		.on = "mysql.global_priv",
+		.when = GRANTS_LOOK,
+		.why = "which accounts bypass read_only"},
 	{.privilege = "SELECT", .on = "mysql.roles_mapping", .when = GRANTS_LOOK, .why = "the same by roles"},
-	{.privilege = "SELECT", .on = "mysql.event", .when = GRANTS_LOOK, .why = "how many events are enabled"},
+	{.privilege = "SELECT",
+		.on = "mysql.event",
+		.when = GRANTS_LOOK,
+		.why = "how many events are enabled"},
 };
 
 const struct grants_need *grants_needs(int *ret_n)
@@ -58,14 +66,16 @@ const struct grants_need *grants_needs(int *ret_n)
 	return needs;
 }
 
-/* --- tables -------------------------------------------------------------------------------------------------- */
+/* --- tables --- */
 
 static const char *const tables[] = {
 	"heartbeat (cluster VARCHAR(64) NOT NULL PRIMARY KEY, ts DATETIME(6) NOT NULL, "
 	"server_id INT UNSIGNED NOT NULL)",
-	"flips (id VARCHAR(64) NOT NULL PRIMARY KEY, cluster VARCHAR(64) NOT NULL, host VARCHAR(128) NOT NULL, "
+	"flips (id VARCHAR(64) NOT NULL PRIMARY KEY, cluster VARCHAR(64) NOT NULL, host VARCHAR(128) NOT "
+	"NULL, "
 	"journal VARCHAR(64) NOT NULL, direction VARCHAR(16) NOT NULL, state VARCHAR(24) NOT NULL, "
-	"marker BIGINT UNSIGNED NOT NULL, changed_at DATETIME(6) NOT NULL, KEY cluster_state (cluster, state))",
+	"marker BIGINT UNSIGNED NOT NULL, changed_at DATETIME(6) NOT NULL, KEY cluster_state (cluster, "
+	"state))",
 	"probe (cluster VARCHAR(64) NOT NULL, slot VARCHAR(64) NOT NULL, seq BIGINT UNSIGNED NOT NULL, "
 	"at DATETIME(6) NOT NULL, PRIMARY KEY (cluster, slot))",
 };
@@ -93,7 +103,7 @@ void grants_schema_text(const char *schema, const char *separator, struct strbuf
 	}
 }
 
-/* --- accounts ------------------------------------------------------------------------------------------------ */
+/* --- accounts --- */
 
 #define OWN_SCHEMA "flipd"
 

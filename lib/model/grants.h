@@ -1,6 +1,6 @@
 /*
- * grants: the SQL that creates flipd's accounts with the least privileges, per flavor; needs no server. Shared text of
- * `flipctl grants`, preflight's hints and the manual.
+ * grants: the SQL that creates flipd's accounts with the least privileges, per flavor; needs no server.
+ * Shared text of `flipctl grants`, preflight's hints and the manual.
  */
 #ifndef MODEL_GRANTS_H
 #define MODEL_GRANTS_H
@@ -20,10 +20,10 @@ enum grants_when {
 /* One privilege of flipd's own account. */
 struct grants_need {
 	const char *privilege; /* as GRANT takes it */
-	const char *on;        /* "*.*", "mysql.event", ...; NULL: flipd's own schema, SCHEMA.* */
+	const char *on;	       /* "*.*", "mysql.event", ...; NULL: flipd's own schema, SCHEMA.* */
 	enum grants_when when;
-	bool super_does;       /* SUPER does as well */
-	int super_until;       /* SUPER does before this version; 0 never */
+	bool super_does; /* SUPER does as well */
+	int super_until; /* SUPER does before this version; 0 never */
 	const char *why;
 };
 

@@ -1,7 +1,8 @@
 /*
- * dialect: the SQL of one family of servers, and how its answers are spelled. Every statement that flipd sends is
- * rendered here, for the verbs of node.h and for `plan` alike; no SQL text and no column name stands anywhere else
- * in lib/provider. Renderers append to a strbuf and cannot fail; readers take what the server answered.
+ * dialect: the SQL of one family of servers, and how its answers are spelled. Every statement that flipd
+ * sends is rendered here, for the verbs of node.h and for `plan` alike; no SQL text and no column name stands
+ * anywhere else in lib/provider. Renderers append to a strbuf and cannot fail; readers take what the server
+ * answered.
  */
 #ifndef PROVIDER_DIALECT_H
 #define PROVIDER_DIALECT_H
@@ -14,12 +15,12 @@ struct strbuf;
 /* What the texts are about. Strings are borrowed. */
 struct dialect_ctx {
 	const char *schema, *cluster;
-	const char *node;      /* "source", "target": the probe's row */
-	const char *lock;      /* the name of the cluster's named lock */
-	int version;           /* 101119; 0 not known yet: the oldest that is spoken */
-	uint32_t server_id;    /* of the server that gets the statement; 0 not known */
-	bool schema_seen;      /* the tables were there when last looked: they may be named */
-	bool origin_wanted;    /* what a restart does to read_only is not known for this boot */
+	const char *node;   /* "source", "target": the probe's row */
+	const char *lock;   /* the name of the cluster's named lock */
+	int version;	    /* 101119; 0 not known yet: the oldest that is spoken */
+	uint32_t server_id; /* of the server that gets the statement; 0 not known */
+	bool schema_seen;   /* the tables were there when last looked: they may be named */
+	bool origin_wanted; /* what a restart does to read_only is not known for this boot */
 };
 
 /* What a server says of itself on a new session. */
@@ -30,15 +31,15 @@ struct dialect_hello {
 
 /* What node_facts() learns besides the facts. */
 struct dialect_extra {
-	int boots;             /* -1 the origin does not tell, 0, 1: see facts.boots_read_only */
+	int boots; /* -1 the origin does not tell, 0, 1: see facts.boots_read_only */
 	bool origin_read;
-	int error;             /* negative errno: a position that could not be read */
+	int error; /* negative errno: a position that could not be read */
 };
 
-struct dialect_guard {     /* the answer to a guarded opening, or to a wait */
+struct dialect_guard { /* the answer to a guarded opening, or to a wait */
 	bool read_only, holds_lock, answered;
-	bool reached, null;    /* of a wait; null: the applier does not run, or the limit came */
-	char position[1024];   /* what had been applied */
+	bool reached, null;  /* of a wait; null: the applier does not run, or the limit came */
+	char position[1024]; /* what had been applied */
 };
 
 struct dialect {
@@ -54,12 +55,12 @@ struct dialect {
 	int (*read_prove)(const struct db_result *, struct node_proof *ret);
 	void (*sessions)(const struct dialect_ctx *, struct strbuf *);
 
-	void (*lock_take)(const struct dialect_ctx *, struct strbuf *);     /* columns taken, holder */
-	void (*lock_holder)(const struct dialect_ctx *, struct strbuf *);   /* holder */
-	void (*lock_release)(const struct dialect_ctx *, struct strbuf *);  /* released */
+	void (*lock_take)(const struct dialect_ctx *, struct strbuf *);	   /* columns taken, holder */
+	void (*lock_holder)(const struct dialect_ctx *, struct strbuf *);  /* holder */
+	void (*lock_release)(const struct dialect_ctx *, struct strbuf *); /* released */
 	void (*row_write)(const struct dialect_ctx *, const struct node_row *, struct strbuf *);
 	void (*row_read)(const struct dialect_ctx *, const char *id, struct strbuf *);
-	int (*read_row)(const struct db_result *, struct node_row *ret);    /* -ENOENT */
+	int (*read_row)(const struct db_result *, struct node_row *ret); /* -ENOENT */
 
 	void (*flush)(const struct dialect_ctx *, int64_t limit_ms, struct strbuf *);
 	void (*event_scheduler)(const struct dialect_ctx *, bool on, struct strbuf *);
@@ -68,9 +69,10 @@ struct dialect {
 	void (*unfence)(const struct dialect_ctx *, struct strbuf *);
 	void (*probe_write)(const struct dialect_ctx *, uint64_t seq, struct strbuf *);
 	/* goal NULL: a text with placeholders, use_gtid says which form */
-	void (*wait)(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms, struct strbuf *);
-	void (*open_guarded)(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms,
+	void (*wait)(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms,
 		struct strbuf *);
+	void (*open_guarded)(const struct dialect_ctx *, const struct node_goal *, bool use_gtid,
+		int64_t limit_ms, struct strbuf *);
 	void (*open_state)(const struct dialect_ctx *, struct strbuf *);
 	int (*read_guard)(const struct db_result *, struct dialect_guard *ret);
 
@@ -85,10 +87,11 @@ struct dialect {
 	void (*try_reverse_remove)(const struct dialect_ctx *, struct strbuf *);
 
 	void (*kill)(const struct dialect_ctx *, uint64_t id, bool query_only, struct strbuf *);
-	void (*session_there)(const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *); /* there */
+	void (*session_there)(
+		const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *); /* there */
 
 	void (*heartbeat)(const struct dialect_ctx *, uint64_t lock_session, struct strbuf *);
-	void (*prepare_look)(const struct dialect_ctx *, struct strbuf *);  /* found, read_only */
+	void (*prepare_look)(const struct dialect_ctx *, struct strbuf *); /* found, read_only */
 	void (*prepare)(const struct dialect_ctx *, const char *separator, struct strbuf *);
 };
 
@@ -121,9 +124,10 @@ void mariadb_prove(const struct dialect_ctx *, struct strbuf *);
 int mariadb_read_prove(const struct db_result *, struct node_proof *ret);
 void mariadb_sessions(const struct dialect_ctx *, struct strbuf *);
 int mariadb_read_channel(const struct db_result *, struct facts_channel *ret);
-void mariadb_wait(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms, struct strbuf *);
-void mariadb_open_guarded(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms,
+void mariadb_wait(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms,
 	struct strbuf *);
+void mariadb_open_guarded(const struct dialect_ctx *, const struct node_goal *, bool use_gtid,
+	int64_t limit_ms, struct strbuf *);
 void mariadb_open_state(const struct dialect_ctx *, struct strbuf *);
 int mariadb_read_guard(const struct db_result *, struct dialect_guard *ret);
 void mariadb_forget(const struct dialect_ctx *, struct strbuf *);

@@ -1,6 +1,7 @@
 /*
- * dialect_mariadb: what flipd says to MariaDB 10.5 to 11.x. This file: sessions, lock, row, fence, heartbeat, tables.
- * dialect_mariadb_facts.c: what it asks to know a server; dialect_mariadb_repl.c: positions and replication.
+ * dialect_mariadb: what flipd says to MariaDB 10.5 to 11.x. This file: sessions, lock, row, fence, heartbeat,
+ * tables. dialect_mariadb_facts.c: what it asks to know a server; dialect_mariadb_repl.c: positions and
+ * replication.
  *
  * Privileges (measured on 10.11.19) stand in lib/model/grants.c.
  */
@@ -30,16 +31,17 @@ void dialect_copy(char *buf, size_t size, const struct db_result *r, int row, co
 	str_copy(buf, size, cell ? cell : "");
 }
 
-/* --- sessions ------------------------------------------------------------------------------------------------ */
+/* --- sessions --- */
 
 /*
- * Any account may set these. wait_timeout bounds how long an orphan can hold the named lock (E18: such a session dies
- * of nothing else), and keeps a warm session alive on a server that cuts idle ones off early.
+ * Any account may set these. wait_timeout bounds how long an orphan can hold the named lock (E18: such a
+ * session dies of nothing else), and keeps a warm session alive on a server that cuts idle ones off early.
  */
 static void hello_settings(enum session_role role, struct strbuf *out)
 {
 	strbuf_addf(out,
-		"SET SESSION autocommit=1, max_statement_time=0, lock_wait_timeout=1, innodb_lock_wait_timeout=1, "
+		"SET SESSION autocommit=1, max_statement_time=0, lock_wait_timeout=1, "
+		"innodb_lock_wait_timeout=1, "
 		"wait_timeout=%d, time_zone='+00:00', "
 		"sql_mode='STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'; ",
 		role == SESSION_LOCK ? 86400 : 3600);
@@ -47,7 +49,8 @@ static void hello_settings(enum session_role role, struct strbuf *out)
 		strbuf_add(out, "SET SESSION sql_log_bin=0; ");
 }
 
-/* server_uid came with 10.5.26, 10.6.19, 10.11.9, 11.4.3: asked in a way that does not fail where it is absent. */
+/* server_uid came with 10.5.26, 10.6.19, 10.11.9, 11.4.3: asked in a way that does not fail where it is
+ * absent. */
 static void mariadb_hello(const struct dialect_ctx *ctx, enum session_role role, struct strbuf *out)
 {
 	(void)ctx;
@@ -55,7 +58,8 @@ static void mariadb_hello(const struct dialect_ctx *ctx, enum session_role role,
 	strbuf_add(out,
 		"SELECT CONNECTION_ID() AS session_id, CURRENT_USER() AS account, @@hostname AS hostname, "
 		"@@port AS port, @@global.server_id AS server_id, @@version AS version, "
-		"UNIX_TIMESTAMP() - (SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS "
+		"UNIX_TIMESTAMP() - (SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM "
+		"information_schema.GLOBAL_STATUS "
 		"WHERE VARIABLE_NAME='UPTIME') AS boot_s, "
 		"(SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES "
 		"WHERE VARIABLE_NAME='SERVER_UID') AS uid");
@@ -88,19 +92,22 @@ static void mariadb_kill(const struct dialect_ctx *ctx, uint64_t id, bool query_
 }
 
 /* A session leaves the process list only when its clean-up (roll back, named locks) has ended. */
-static void mariadb_session_there(const struct dialect_ctx *ctx, uint64_t id, const char *account, struct strbuf *out)
+static void mariadb_session_there(
+	const struct dialect_ctx *ctx, uint64_t id, const char *account, struct strbuf *out)
 {
 	(void)ctx;
 	const char *at = strrchr(account, '@');
 	struct strbuf user = {0};
 
 	strbuf_addn(&user, account, at ? (size_t)(at - account) : strlen(account));
-	strbuf_addf(out, "SELECT COUNT(*) AS there FROM information_schema.PROCESSLIST WHERE ID=%" PRIu64 " AND USER=", id);
+	strbuf_addf(out,
+		"SELECT COUNT(*) AS there FROM information_schema.PROCESSLIST WHERE ID=%" PRIu64 " AND USER=",
+		id);
 	db_quote(out, strbuf_str(&user));
 	strbuf_free(&user);
 }
 
-/* --- the named lock ------------------------------------------------------------------------------------------ */
+/* --- the named lock --- */
 
 static void add_call(struct strbuf *out, const char *function, const char *name)
 {
@@ -109,7 +116,8 @@ static void add_call(struct strbuf *out, const char *function, const char *name)
 	strbuf_add(out, ")");
 }
 
-/* GET_LOCK counts: taken twice it would have to be released twice. So it is taken only where it is not ours yet. */
+/* GET_LOCK counts: taken twice it would have to be released twice. So it is taken only where it is not ours
+ * yet. */
 static void mariadb_lock_take(const struct dialect_ctx *ctx, struct strbuf *out)
 {
 	strbuf_add(out, "SELECT IF(");
@@ -135,7 +143,7 @@ static void mariadb_lock_release(const struct dialect_ctx *ctx, struct strbuf *o
 	strbuf_add(out, " AS released");
 }
 
-/* --- the flip's row, heartbeat, probe ------------------------------------------------------------------------ */
+/* --- the flip's row, heartbeat, probe --- */
 
 static void add_table(struct strbuf *out, const struct dialect_ctx *ctx, const char *table)
 {
@@ -145,12 +153,13 @@ static void add_table(struct strbuf *out, const struct dialect_ctx *ctx, const c
 }
 
 /*
- * flipd's own account walks through read_only, so the guard is in the statement: once the fence stands no row is
- * written (E8). Not sent while a fence is under way: see mariadb_heartbeat().
+ * flipd's own account walks through read_only, so the guard is in the statement: once the fence stands no row
+ * is written (E8). Not sent while a fence is under way: see mariadb_heartbeat().
  */
 static void mariadb_row_write(const struct dialect_ctx *ctx, const struct node_row *row, struct strbuf *out)
 {
-	const char *const text[] = {row->id, row->cluster, row->host, row->journal, row->direction, row->state};
+	const char *const text[] = {
+		row->id, row->cluster, row->host, row->journal, row->direction, row->state};
 
 	strbuf_add(out, "INSERT INTO ");
 	add_table(out, ctx, "flips");
@@ -159,9 +168,12 @@ static void mariadb_row_write(const struct dialect_ctx *ctx, const struct node_r
 		db_quote(out, text[i]);
 		strbuf_add(out, ", ");
 	}
-	strbuf_addf(out, "%" PRIu64 ", NOW(6) FROM DUAL WHERE @@global.read_only = 0 ON DUPLICATE KEY UPDATE "
-		"cluster=VALUES(cluster), host=VALUES(host), journal=VALUES(journal), direction=VALUES(direction), "
-		"state=VALUES(state), marker=VALUES(marker), changed_at=VALUES(changed_at)", row->marker);
+	strbuf_addf(out,
+		"%" PRIu64 ", NOW(6) FROM DUAL WHERE @@global.read_only = 0 ON DUPLICATE KEY UPDATE "
+		"cluster=VALUES(cluster), host=VALUES(host), journal=VALUES(journal), "
+		"direction=VALUES(direction), "
+		"state=VALUES(state), marker=VALUES(marker), changed_at=VALUES(changed_at)",
+		row->marker);
 }
 
 static void mariadb_row_read(const struct dialect_ctx *ctx, const char *id, struct strbuf *out)
@@ -191,13 +203,14 @@ static int mariadb_read_row(const struct db_result *chain, struct node_row *ret)
 }
 
 /*
- * In STATEMENT format the replica would judge the guard by its own read_only (E23): preflight refuses that format.
+ * In STATEMENT format the replica would judge the guard by its own read_only (E23): preflight refuses that
+ * format.
  *
- * For an account that walks through read_only the first guard is not tight. SET GLOBAL read_only=1 lets its locks go a
- * moment before the variable shows 1 (sys_vars.cc, fix_read_only), and a statement that queued behind the fence reads 0
- * there: of 400 fences against 4 heartbeats without pause 42 let one through (10.11.19; none of 800 for an account that
- * the fence stops, none of 400 where the lock's guard holds). So the writer pauses before it fences; the lock keeps off
- * the others.
+ * For an account that walks through read_only the first guard is not tight. SET GLOBAL read_only=1 lets its
+ * locks go a moment before the variable shows 1 (sys_vars.cc, fix_read_only), and a statement that queued
+ * behind the fence reads 0 there: of 400 fences against 4 heartbeats without pause 42 let one through
+ * (10.11.19; none of 800 for an account that the fence stops, none of 400 where the lock's guard holds). So
+ * the writer pauses before it fences; the lock keeps off the others.
  */
 static void mariadb_heartbeat(const struct dialect_ctx *ctx, uint64_t lock_session, struct strbuf *out)
 {
@@ -207,8 +220,10 @@ static void mariadb_heartbeat(const struct dialect_ctx *ctx, uint64_t lock_sessi
 	db_quote(out, ctx->cluster);
 	strbuf_add(out, ", NOW(6), @@global.server_id FROM DUAL WHERE @@global.read_only = 0 AND COALESCE(");
 	add_call(out, "IS_USED_LOCK", ctx->lock);
-	strbuf_addf(out, ", %" PRIu64 ") = %" PRIu64
-		" ON DUPLICATE KEY UPDATE ts=VALUES(ts), server_id=VALUES(server_id)", lock_session, lock_session);
+	strbuf_addf(out,
+		", %" PRIu64 ") = %" PRIu64
+		" ON DUPLICATE KEY UPDATE ts=VALUES(ts), server_id=VALUES(server_id)",
+		lock_session, lock_session);
 }
 
 /* Not guarded: that the fence refuses it is what it is for. */
@@ -220,16 +235,19 @@ static void mariadb_probe_write(const struct dialect_ctx *ctx, uint64_t seq, str
 	db_quote(out, ctx->cluster);
 	strbuf_add(out, ", ");
 	db_quote(out, ctx->node);
-	strbuf_addf(out, ", %" PRIu64 ", NOW(6)) ON DUPLICATE KEY UPDATE seq=VALUES(seq), at=VALUES(at)", seq);
+	strbuf_addf(
+		out, ", %" PRIu64 ", NOW(6)) ON DUPLICATE KEY UPDATE seq=VALUES(seq), at=VALUES(at)", seq);
 }
 
-/* --- tables -------------------------------------------------------------------------------------------------- */
+/* --- tables --- */
 
-/* The count in brackets: beside an aggregate over no rows @@global.read_only reads 0, closed or not (10.11.19). */
+/* The count in brackets: beside an aggregate over no rows @@global.read_only reads 0, closed or not
+ * (10.11.19). */
 static void mariadb_prepare_look(const struct dialect_ctx *ctx, struct strbuf *out)
 {
-	strbuf_add(out, "SELECT @@global.read_only AS read_only, (SELECT COUNT(*) FROM information_schema.TABLES "
-			"WHERE TABLE_SCHEMA=");
+	strbuf_add(out,
+		"SELECT @@global.read_only AS read_only, (SELECT COUNT(*) FROM information_schema.TABLES "
+		"WHERE TABLE_SCHEMA=");
 	db_quote(out, ctx->schema);
 	strbuf_add(out, " AND TABLE_NAME IN ('heartbeat', 'flips', 'probe')) AS found");
 }
@@ -239,17 +257,19 @@ static void mariadb_prepare(const struct dialect_ctx *ctx, const char *separator
 	grants_schema_text(ctx->schema, separator, out);
 }
 
-/* --- the flip ------------------------------------------------------------------------------------------------ */
+/* --- the flip --- */
 
 /*
- * Limits in the server, for this statement alone (E1f: error 1969 when the time is up, without later effect; a table
- * lock in the way gives 1205). lock_wait_timeout counts whole seconds.
+ * Limits in the server, for this statement alone (E1f: error 1969 when the time is up, without later effect;
+ * a table lock in the way gives 1205). lock_wait_timeout counts whole seconds.
  */
 static void add_limits(struct strbuf *out, int64_t limit_ms)
 {
 	if (limit_ms < 1)
 		limit_ms = 1;
-	strbuf_addf(out, "SET STATEMENT max_statement_time=%" PRId64 ".%03" PRId64 ", lock_wait_timeout=%" PRId64 " FOR ",
+	strbuf_addf(out,
+		"SET STATEMENT max_statement_time=%" PRId64 ".%03" PRId64 ", lock_wait_timeout=%" PRId64
+		" FOR ",
 		limit_ms / 1000, limit_ms % 1000, (limit_ms + 999) / 1000);
 }
 

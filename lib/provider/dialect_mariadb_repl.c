@@ -1,9 +1,11 @@
 /*
- * dialect_mariadb_repl: waiting for a position, opening under its guard, and who follows whom, in MariaDB's words.
+ * dialect_mariadb_repl: waiting for a position, opening under its guard, and who follows whom, in MariaDB's
+ * words.
  *
- * MASTER_GTID_WAIT compares sequence numbers only: at 0-1-10 it has "reached" 0-77-3 (E1e). So each condition here also
- * looks the transaction up with its server id: in gtid_slave_pos, or, for a transaction that the server wrote itself in
- * an earlier life as master, in its gtid_binlog_state (gtid_slave_pos never holds those).
+ * MASTER_GTID_WAIT compares sequence numbers only: at 0-1-10 it has "reached" 0-77-3 (E1e). So each condition
+ * here also looks the transaction up with its server id: in gtid_slave_pos, or, for a transaction that the
+ * server wrote itself in an earlier life as master, in its gtid_binlog_state (gtid_slave_pos never holds
+ * those).
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -15,7 +17,7 @@
 
 #define CHANNEL "'flipd_reverse'"
 
-/* --- conditions ---------------------------------------------------------------------------------------------- */
+/* --- conditions --- */
 
 static void add_seconds(struct strbuf *out, int64_t ms)
 {
@@ -32,7 +34,8 @@ static void add_entry_reached(struct strbuf *out, const char *variable, const st
 }
 
 /* The goal without the receiver's own transactions: for those nobody waits. */
-static void split_goal(const struct dialect_ctx *ctx, const struct gtid_list *goal, struct gtid_list *ret_others)
+static void split_goal(
+	const struct dialect_ctx *ctx, const struct gtid_list *goal, struct gtid_list *ret_others)
 {
 	*ret_others = (struct gtid_list){0};
 	for (int i = 0; i < goal->n; i++) {
@@ -83,8 +86,8 @@ static void add_file_wait(struct strbuf *out, const struct node_goal *goal, int6
 	strbuf_addf(out, ", %" PRId64 ")", s);
 }
 
-void mariadb_wait(const struct dialect_ctx *ctx, const struct node_goal *goal, bool use_gtid, int64_t limit_ms,
-	struct strbuf *out)
+void mariadb_wait(const struct dialect_ctx *ctx, const struct node_goal *goal, bool use_gtid,
+	int64_t limit_ms, struct strbuf *out)
 {
 	struct gtid_list others;
 
@@ -121,13 +124,13 @@ void mariadb_open_state(const struct dialect_ctx *ctx, struct strbuf *out)
 }
 
 /*
- * NOT (...) and not IF(..., 0, 1): an IF in SET is evaluated twice when it is not NULL, so it would wait twice
- * (measured on 10.11.19: 0.6 s with a wait of 0.3 s). Each part is TRUE or FALSE, never NULL; an error, a KILL QUERY
- * or max_statement_time leaves the server closed (E1d, E1f). The time-out is a constant: with an expression there the
- * list is read before the wait, and the server stays closed.
+ * NOT (...) and not IF(..., 0, 1): an IF in SET is evaluated twice when it is not NULL, so it would wait
+ * twice (measured on 10.11.19: 0.6 s with a wait of 0.3 s). Each part is TRUE or FALSE, never NULL; an error,
+ * a KILL QUERY or max_statement_time leaves the server closed (E1d, E1f). The time-out is a constant: with an
+ * expression there the list is read before the wait, and the server stays closed.
  */
-void mariadb_open_guarded(const struct dialect_ctx *ctx, const struct node_goal *goal, bool use_gtid, int64_t limit_ms,
-	struct strbuf *out)
+void mariadb_open_guarded(const struct dialect_ctx *ctx, const struct node_goal *goal, bool use_gtid,
+	int64_t limit_ms, struct strbuf *out)
 {
 	struct gtid_list others;
 
@@ -176,7 +179,7 @@ int mariadb_read_guard(const struct db_result *chain, struct dialect_guard *ret)
 	return 0;
 }
 
-/* --- who follows whom ---------------------------------------------------------------------------------------- */
+/* --- who follows whom --- */
 
 void mariadb_start(const struct dialect_ctx *ctx, struct strbuf *out)
 {
@@ -198,9 +201,9 @@ void mariadb_forget(const struct dialect_ctx *ctx, struct strbuf *out)
 }
 
 /*
- * CHANGE MASTER takes a quoted string and nothing else, so not the hexadecimal form in which db_quote() writes a
- * backslash. Doubled it means itself here: every session has the sql_mode of hello_settings(), without
- * NO_BACKSLASH_ESCAPES.
+ * CHANGE MASTER takes a quoted string and nothing else, so not the hexadecimal form in which db_quote()
+ * writes a backslash. Doubled it means itself here: every session has the sql_mode of hello_settings(),
+ * without NO_BACKSLASH_ESCAPES.
  */
 static void add_literal(struct strbuf *out, const char *value)
 {
@@ -230,7 +233,8 @@ static void add_tls(struct strbuf *out, const struct conf_tls_opts *tls)
 		strbuf_add(out, ", MASTER_SSL=0");
 		return;
 	}
-	strbuf_addf(out, ", MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=%d", tls->mode == CONF_TLS_VERIFY_IDENTITY);
+	strbuf_addf(out, ", MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=%d",
+		tls->mode == CONF_TLS_VERIFY_IDENTITY);
 	add_option(out, "MASTER_SSL_CA", tls->ca);
 	add_option(out, "MASTER_SSL_CERT", tls->cert);
 	add_option(out, "MASTER_SSL_KEY", tls->key);
@@ -270,7 +274,8 @@ void mariadb_follow(const struct dialect_ctx *ctx, const struct node_follow *f, 
 	strbuf_add(out, "; ");
 	if (f->use_gtid && (f->has_slave_pos || mask)) {
 		strbuf_add(out, "SET GLOBAL gtid_slave_pos=");
-		db_quote(out, f->has_slave_pos ? gtid_format(&f->gtid_slave_pos, text, sizeof(text)) : "<POSITION>");
+		db_quote(out, f->has_slave_pos ? gtid_format(&f->gtid_slave_pos, text, sizeof(text))
+					       : "<POSITION>");
 		strbuf_add(out, "; ");
 	}
 	strbuf_add(out, "CHANGE MASTER TO ");
@@ -285,8 +290,8 @@ void mariadb_follow(const struct dialect_ctx *ctx, const struct node_follow *f, 
 }
 
 /*
- * E5c: at the master's present end, delayed by the maximum and without the SQL thread. After a crash the server starts
- * both threads of what it remembers (E5: without the delay the master's own rows were applied).
+ * E5c: at the master's present end, delayed by the maximum and without the SQL thread. After a crash the
+ * server starts both threads of what it remembers (E5: without the delay the master's own rows were applied).
  */
 void mariadb_try_reverse(const struct dialect_ctx *ctx, const struct node_follow *f, struct strbuf *out)
 {

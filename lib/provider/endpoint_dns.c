@@ -27,10 +27,16 @@
 
 enum { RCODE_SERVFAIL = 2, RCODE_NOTZONE = 10, RCODE_NXRRSET = 8 };
 
+/* A connection and the place of its server in the configured list. */
+struct lane {
+	struct dns_conn *conn; /* or NULL */
+	int server;
+};
+
 struct endpoint {
 	struct dns_record record;
-	struct dns_conn *conn; /* warm, or NULL */
-	int conn_to;	       /* place of its server in the configured list */
+	struct lane
+		warm; /* taken out by whoever uses it, so that a check and a flip never share a connection */
 };
 
 static enum conf_side other_side(enum conf_side side)
@@ -52,17 +58,11 @@ static int dns_create(const struct conf_endpoint *conf, struct endpoint **ret, s
 	return 0;
 }
 
-static void conn_drop(struct endpoint *ep)
-{
-	dns_conn_close(ep->conn);
-	ep->conn = NULL;
-}
-
 static void dns_destroy(struct endpoint *ep)
 {
 	if (!ep)
 		return;
-	conn_drop(ep);
+	dns_conn_close(ep->warm.conn);
 	dns_record_free(&ep->record);
 	free(ep);
 }
@@ -102,35 +102,53 @@ static enum act MAY_WAIT dns_look(struct endpoint *ep, const struct provider_ctx
 
 /* --- updates --- */
 
-static int MAY_WAIT conn_open(struct endpoint *ep, int server, int64_t deadline_us, struct err *err)
+static int MAY_WAIT lane_open(
+	struct endpoint *ep, struct lane *lane, int server, int64_t deadline_us, struct err *err)
 {
-	conn_drop(ep);
-	ep->conn_to = server;
-	return dns_conn_open(ep->record.conf->servers.v[server], deadline_us, &ep->conn, err);
+	dns_conn_close(lane->conn);
+	*lane = (struct lane){.server = server};
+	return dns_conn_open(ep->record.conf->servers.v[server], deadline_us, &lane->conn, err);
 }
 
-static bool conn_ready(const struct endpoint *ep)
+/* The warm connection becomes the caller's; conn is NULL when there is none that lives. */
+static struct lane lane_take(struct endpoint *ep)
 {
-	return ep->conn && dns_conn_alive(ep->conn);
+	struct lane lane = ep->warm;
+
+	ep->warm = (struct lane){0};
+	if (lane.conn && !dns_conn_alive(lane.conn)) {
+		dns_conn_close(lane.conn);
+		lane.conn = NULL;
+	}
+	return lane;
+}
+
+static void lane_give(struct endpoint *ep, struct lane lane)
+{
+	if (lane.conn && !ep->warm.conn && dns_conn_alive(lane.conn))
+		ep->warm = lane;
+	else
+		dns_conn_close(lane.conn);
 }
 
 static enum act MAY_WAIT dns_warm(
 	struct endpoint *ep, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
 {
 	int n = ep->record.conf->servers.n, code = 0;
+	struct lane lane = lane_take(ep);
 	struct err all = {0};
 	(void)ctx;
 
-	if (conn_ready(ep))
-		return ACT_DONE;
-	for (int i = 0; i < n && code != -ECANCELED; i++) {
+	for (int i = 0; i < n && !lane.conn && code != -ECANCELED; i++) {
 		struct err one = {0};
-		code = conn_open(
-			ep, dns_record_place(&ep->record, i), dns_record_share(deadline_us, n - i), &one);
-		if (!code)
-			return ACT_DONE;
+		int64_t until_us = dns_record_share(deadline_us, n - i);
+		code = lane_open(ep, &lane, dns_record_place(&ep->record, i), until_us, &one);
 		dns_record_also(&all, &one);
 	}
+	bool open = lane.conn != NULL;
+	lane_give(ep, lane);
+	if (open)
+		return ACT_DONE;
 	dns_record_also(err, &all);
 	err_server(err, ep->record.conf->label);
 	return code == -ETIMEDOUT || code == -ECANCELED ? ACT_UNKNOWN : ACT_REFUSED;
@@ -146,44 +164,53 @@ static bool try_next(enum act act, int rcode, const struct err *err)
 }
 
 /* On the open connection. A server that does not answer goes to the end of the order. */
-static enum act MAY_WAIT send_update(
-	struct endpoint *ep, const struct dns_update *u, int64_t deadline_us, int *ret_rcode, struct err *err)
+static enum act MAY_WAIT send_update(struct endpoint *ep, const struct lane *lane, const struct dns_update *u,
+	int64_t deadline_us, int *ret_rcode, struct err *err)
 {
-	enum act act = dns_update_send(ep->conn, u, deadline_us, ret_rcode, err);
+	enum act act = dns_update_send(lane->conn, u, deadline_us, ret_rcode, err);
 
 	if (act == ACT_UNKNOWN)
-		ep->record.first = (ep->conn_to + 1) % ep->record.conf->servers.n;
+		ep->record.first = (lane->server + 1) % ep->record.conf->servers.n;
 	return act;
 }
 
-/* The update, on the warm connection first, then at the servers in order. What all of them said is in err. */
-static enum act MAY_WAIT update_any(
-	struct endpoint *ep, const struct dns_update *u, int64_t deadline_us, int *ret_rcode, struct err *err)
+/* On the warm connection first, then at the servers in order. What all of them said is in err. */
+static enum act MAY_WAIT update_with(struct endpoint *ep, struct lane *lane, const struct dns_update *u,
+	int64_t deadline_us, int *ret_rcode, struct err *err)
 {
 	int n = ep->record.conf->servers.n, asked = -1;
 	enum act act = ACT_REFUSED;
-	struct err all = {0};
 
-	for (int i = conn_ready(ep) ? -1 : 0; i < n; i++) {
-		int server = i < 0 ? ep->conn_to : dns_record_place(&ep->record, i);
+	for (int i = lane->conn ? -1 : 0; i < n; i++) {
+		int server = i < 0 ? lane->server : dns_record_place(&ep->record, i);
 		int64_t until_us = dns_record_share(deadline_us, n - i + 1);
 		struct err one = {0};
 		if (server == asked)
 			continue;
 		act = ACT_REFUSED;
 		*ret_rcode = -1;
-		if (i < 0 || conn_open(ep, server, until_us, &one) == 0)
-			act = send_update(ep, u, deadline_us, ret_rcode, &one);
-		if (act == ACT_DONE)
-			return act;
-		dns_record_also(&all, &one);
+		if (i < 0 || lane_open(ep, lane, server, until_us, &one) == 0)
+			act = send_update(ep, lane, u, deadline_us, ret_rcode, &one);
+		dns_record_also(err, &one);
 		if (!try_next(act, *ret_rcode, &one))
 			break;
 		/* A warm connection that turned out dead says nothing about its server. */
 		if (*ret_rcode >= 0)
 			asked = server;
 	}
-	dns_record_also(err, &all);
+	return act;
+}
+
+static enum act MAY_WAIT update_any(
+	struct endpoint *ep, const struct dns_update *u, int64_t deadline_us, int *ret_rcode, struct err *err)
+{
+	struct lane lane = lane_take(ep);
+	struct err all = {0};
+	enum act act = update_with(ep, &lane, u, deadline_us, ret_rcode, &all);
+
+	lane_give(ep, lane);
+	if (act != ACT_DONE)
+		dns_record_also(err, &all);
 	return act;
 }
 

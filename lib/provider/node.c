@@ -1,8 +1,8 @@
 /*
- * node: a MySQL-family server: what is known of it between sessions, and the one way by which a statement gets to it.
- * The verbs: node_session.c opens sessions, node_facts.c looks, node_row.c holds lock, row and heartbeat, node_flip.c
- * closes and opens, node_repl.c says who follows whom, node_kill.c ends sessions, node_judge.c judges privileges,
- * node_plan.c prints.
+ * node: a MySQL-family server: what is known of it between sessions, and the one way by which a statement
+ * gets to it. The verbs: node_session.c opens sessions, node_facts.c looks, node_row.c holds lock, row and
+ * heartbeat, node_flip.c closes and opens, node_repl.c says who follows whom, node_kill.c ends sessions,
+ * node_judge.c judges privileges, node_plan.c prints.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -26,7 +26,8 @@ static uint64_t hash_text(const char *s)
 	return h;
 }
 
-/* flipd.CLUSTER; a longer name is cut and told apart by its hash. Two flipds must always come to the same name. */
+/* flipd.CLUSTER; a longer name is cut and told apart by its hash. Two flipds must always come to the same
+ * name. */
 static void name_lock(char *buf, size_t size, const char *cluster)
 {
 	if (strlen(cluster) + strlen("flipd.") <= LOCK_NAME_MAX)
@@ -96,7 +97,7 @@ struct dialect_ctx session_ctx(const struct session *s)
 	return ctx;
 }
 
-/* --- asking -------------------------------------------------------------------------------------------------- */
+/* --- asking --- */
 
 void db_result_freep(struct db_result **r)
 {
@@ -115,15 +116,16 @@ static void explain(struct err *e, const struct session *s, const char *what)
 
 	if (e->sql_errno == DIALECT_ER_PRIVILEGE || e->sql_errno == DIALECT_ER_TABLE_ACCESS ||
 		e->sql_errno == DIALECT_ER_DB_ACCESS)
-		err_hint(e, "flipctl grants %s prints the privileges that flipd's accounts need", s->node->dialect->name);
+		err_hint(e, "flipctl grants %s prints the privileges that flipd's accounts need",
+			s->node->dialect->name);
 	else if (e->sql_errno == DIALECT_ER_NO_SUCH_TABLE || e->sql_errno == DIALECT_ER_BAD_DB)
 		err_hint(e, "flipctl prepare creates flipd's schema and tables");
 	err_wrap(e, "%s: %s", node_label(s->node, label, sizeof(label)), what);
 	err_server(e, node_name(s->node));
 }
 
-enum act node_ask(struct session *s, struct strbuf *sql, const char *what, int64_t deadline_us, struct db_result **ret,
-	struct err *err)
+enum act node_ask(struct session *s, struct strbuf *sql, const char *what, int64_t deadline_us,
+	struct db_result **ret, struct err *err)
 {
 	struct strbuf tagged = {0};
 	struct err e = {0};
@@ -141,7 +143,8 @@ enum act node_ask(struct session *s, struct strbuf *sql, const char *what, int64
 	return act;
 }
 
-enum act node_tell(struct session *s, struct strbuf *sql, const char *what, int64_t deadline_us, struct err *err)
+enum act node_tell(
+	struct session *s, struct strbuf *sql, const char *what, int64_t deadline_us, struct err *err)
 {
 	return node_ask(s, sql, what, deadline_us, NULL, err);
 }

@@ -1,4 +1,5 @@
-/* node_facts: looking at a server: all that is known of it in one round trip, the proof of a fence, the sessions. */
+/* node_facts: looking at a server: all that is known of it in one round trip, the proof of a fence, the
+ * sessions. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,8 @@ static int note_boot(struct node *n, int64_t boot_s, const struct dialect_extra 
 	return boot_noted(n, boot_s) ? n->boots_read_only : -1;
 }
 
-/* What the session knows for as long as it lives: a living session proves that the server has not restarted. */
+/* What the session knows for as long as it lives: a living session proves that the server has not restarted.
+ */
 static void fill_from_session(const struct session *s, struct facts *f)
 {
 	f->up = true;
@@ -37,8 +39,8 @@ static void fill_from_session(const struct session *s, struct facts *f)
 	str_copy(f->schema, sizeof(f->schema), s->node->schema);
 }
 
-static enum act MAY_WAIT gather(struct session *s, unsigned what, struct arena *arena, bool seen, int64_t deadline_us,
-	struct facts *ret, struct err *err)
+static enum act MAY_WAIT gather(struct session *s, unsigned what, struct arena *arena, bool seen,
+	int64_t deadline_us, struct facts *ret, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
@@ -55,7 +57,8 @@ static enum act MAY_WAIT gather(struct session *s, unsigned what, struct arena *
 	ret->schema_present = seen;
 	s->node->dialect->read_facts(r, arena, ret, &extra);
 	if (extra.error < 0)
-		return node_refuse(s, extra.error, err, "looking at the server: a GTID position that flipd cannot read");
+		return node_refuse(
+			s, extra.error, err, "looking at the server: a GTID position that flipd cannot read");
 	if (!ret->id.hostname[0])
 		return node_refuse(s, -EPROTO, err, "looking at the server: the answer is incomplete");
 	fill_from_session(s, ret);
@@ -71,11 +74,11 @@ static bool tables_refused(const struct err *e)
 }
 
 /*
- * One round trip in the long run. Where flipd's tables were not there before, one look finds them and a second reads
- * them: an open row must not go unseen at the first look.
+ * One round trip in the long run. Where flipd's tables were not there before, one look finds them and a
+ * second reads them: an open row must not go unseen at the first look.
  */
-enum act node_facts(struct session *s, unsigned what, struct arena *arena, int64_t deadline_us, struct facts *ret,
-	struct err *err)
+enum act node_facts(struct session *s, unsigned what, struct arena *arena, int64_t deadline_us,
+	struct facts *ret, struct err *err)
 {
 	struct node *n = s->node;
 	struct facts *f = xcalloc(1, sizeof(*f)); /* too large for a fiber's stack */
@@ -121,8 +124,8 @@ enum act node_prove(struct session *s, int64_t deadline_us, struct node_proof *r
 	return ACT_DONE;
 }
 
-enum act node_sessions(struct session *s, struct arena *arena, int64_t deadline_us, struct facts_session **ret, int *ret_n,
-	struct err *err)
+enum act node_sessions(struct session *s, struct arena *arena, int64_t deadline_us,
+	struct facts_session **ret, int *ret_n, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);

@@ -21,7 +21,8 @@ enum act node_set_event_scheduler(struct session *s, bool on, int64_t deadline_u
 	struct strbuf sql = {0};
 
 	s->node->dialect->event_scheduler(&ctx, on, &sql);
-	return node_tell(s, &sql, on ? "starting the event scheduler" : "stopping the event scheduler", deadline_us, err);
+	return node_tell(s, &sql, on ? "starting the event scheduler" : "stopping the event scheduler",
+		deadline_us, err);
 }
 
 enum act node_set_semi_sync_master(struct session *s, bool on, int64_t deadline_us, struct err *err)
@@ -30,7 +31,8 @@ enum act node_set_semi_sync_master(struct session *s, bool on, int64_t deadline_
 	struct strbuf sql = {0};
 
 	s->node->dialect->semi_sync_master(&ctx, on, &sql);
-	return node_tell(s, &sql, on ? "enabling the semi-sync master" : "disabling the semi-sync master", deadline_us, err);
+	return node_tell(s, &sql, on ? "enabling the semi-sync master" : "disabling the semi-sync master",
+		deadline_us, err);
 }
 
 enum act node_fence(struct session *s, int64_t limit_ms, int64_t deadline_us, struct err *err)
@@ -51,7 +53,7 @@ enum act node_unfence(struct session *s, int64_t deadline_us, struct err *err)
 	return node_tell(s, &sql, "opening for writes (read_only=0)", deadline_us, err);
 }
 
-/* --- positions ----------------------------------------------------------------------------------------------- */
+/* --- positions --- */
 
 /* An empty position is reached at once and proves nothing: never sent. */
 static bool goal_empty(const struct node_goal *g)
@@ -67,21 +69,23 @@ static const char *goal_text(const struct node_goal *g, char *buf, size_t size)
 	return buf;
 }
 
-static enum act refuse_not_reached(struct session *s, const struct node_goal *g, const struct dialect_guard *seen,
-	int64_t limit_ms, struct err *err)
+static enum act refuse_not_reached(struct session *s, const struct node_goal *g,
+	const struct dialect_guard *seen, int64_t limit_ms, struct err *err)
 {
 	char goal[256];
 
 	goal_text(g, goal, sizeof(goal));
 	if (g->use_gtid)
-		return node_refuse(s, -ETIMEDOUT, err, "position %s was not reached within %" PRId64 " ms: it has applied %s",
-			goal, limit_ms, seen->position[0] ? seen->position : "nothing");
-	return node_refuse(s, -ETIMEDOUT, err, "position %s was not reached within %" PRId64
-		" ms, or the applier does not run", goal, limit_ms);
+		return node_refuse(s, -ETIMEDOUT, err,
+			"position %s was not reached within %" PRId64 " ms: it has applied %s", goal,
+			limit_ms, seen->position[0] ? seen->position : "nothing");
+	return node_refuse(s, -ETIMEDOUT, err,
+		"position %s was not reached within %" PRId64 " ms, or the applier does not run", goal,
+		limit_ms);
 }
 
-enum act node_wait_position(struct session *s, const struct node_goal *g, int64_t limit_ms, int64_t deadline_us,
-	struct err *err)
+enum act node_wait_position(
+	struct session *s, const struct node_goal *g, int64_t limit_ms, int64_t deadline_us, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
@@ -95,11 +99,12 @@ enum act node_wait_position(struct session *s, const struct node_goal *g, int64_
 	if (act != ACT_DONE)
 		return act;
 	if (s->node->dialect->read_guard(r, &seen) < 0)
-		return node_refuse(s, -EPROTO, err, "waiting for a position: an answer that flipd cannot read");
+		return node_refuse(
+			s, -EPROTO, err, "waiting for a position: an answer that flipd cannot read");
 	return seen.reached ? ACT_DONE : refuse_not_reached(s, g, &seen, limit_ms, err);
 }
 
-/* --- the guarded opening ------------------------------------------------------------------------------------- */
+/* --- the guarded opening --- */
 
 static enum act judge_opening(struct session *s, const struct node_goal *g, const struct dialect_guard *seen,
 	int64_t limit_ms, struct err *err)
@@ -107,7 +112,8 @@ static enum act judge_opening(struct session *s, const struct node_goal *g, cons
 	if (!seen->read_only)
 		return ACT_DONE;
 	if (!seen->holds_lock)
-		return node_refuse(s, -EPERM, err, "guarded opening: this session does not hold the lock %s, it stays closed",
+		return node_refuse(s, -EPERM, err,
+			"guarded opening: this session does not hold the lock %s, it stays closed",
 			s->node->lock);
 	enum act act = refuse_not_reached(s, g, seen, limit_ms, err);
 	err_wrap(err, "guarded opening, it stays closed");
@@ -115,11 +121,12 @@ static enum act judge_opening(struct session *s, const struct node_goal *g, cons
 }
 
 /*
- * The server refused one of the packet's statements. It may have been the second (a KILL QUERY that came late), when
- * the first had opened: what holds is asked, and where that gets no answer the outcome is not known.
+ * The server refused one of the packet's statements. It may have been the second (a KILL QUERY that came
+ * late), when the first had opened: what holds is asked, and where that gets no answer the outcome is not
+ * known.
  */
-static enum act MAY_WAIT look_after_refusal(struct session *s, int64_t deadline_us, const struct err *refusal,
-	struct err *err)
+static enum act MAY_WAIT look_after_refusal(
+	struct session *s, int64_t deadline_us, const struct err *refusal, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
@@ -136,8 +143,8 @@ static enum act MAY_WAIT look_after_refusal(struct session *s, int64_t deadline_
 	return ACT_REFUSED;
 }
 
-enum act node_open_guarded(struct session *s, const struct node_goal *g, int64_t limit_ms, int64_t deadline_us,
-	struct err *err)
+enum act node_open_guarded(
+	struct session *s, const struct node_goal *g, int64_t limit_ms, int64_t deadline_us, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);

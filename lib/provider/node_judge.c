@@ -107,8 +107,8 @@ static bool granted(const char *lines, const char *schema, const char *object, c
 		size_t n = strcspn(lines, "\n");
 		struct piece list;
 		char on[300];
-		if (split_line((struct piece){lines, n}, &list, on, sizeof(on)) && covers(on, schema, object) &&
-			list_has(list, privilege))
+		if (split_line((struct piece){lines, n}, &list, on, sizeof(on)) &&
+			covers(on, schema, object) && list_has(list, privilege))
 			return true;
 		lines += n + (lines[n] == '\n');
 	}
@@ -146,8 +146,8 @@ enum act node_judge_privileges(const struct facts *f, bool needs_events, struct 
 		if (!asked || need_met(f, own_schema, need))
 			continue;
 		const char *on = need->on ? need->on : own_schema;
-		strbuf_addf(&missing, "%s%s%s%s", missing.len ? ", " : "", need->privilege, need->on ? "" : " ON ",
-			need->on ? "" : own_schema);
+		strbuf_addf(&missing, "%s%s%s%s", missing.len ? ", " : "", need->privilege,
+			need->on ? "" : " ON ", need->on ? "" : own_schema);
 		mend_on = mend_on ? mend_on : on;
 		if (str_eq(on, mend_on))
 			strbuf_addf(&mend, "%s%s", mend.len ? ", " : "GRANT ", need->privilege);
@@ -155,8 +155,8 @@ enum act node_judge_privileges(const struct facts *f, bool needs_events, struct 
 	if (!missing.len)
 		return ACT_DONE;
 	err_set(err, -EPERM, "account %s lacks privileges: %s", f->current_user, strbuf_str(&missing));
-	err_hint(err, "%s ON %s%s TO flipd's account; flipctl grants mariadb prints all", strbuf_str(&mend), mend_on,
-		str_eq(mend_on, "*.*") ? "" : ".*");
+	err_hint(err, "%s ON %s%s TO flipd's account; flipctl grants mariadb prints all", strbuf_str(&mend),
+		mend_on, str_eq(mend_on, "*.*") ? "" : ".*");
 	strbuf_free(&missing);
 	strbuf_free(&mend);
 	return ACT_REFUSED;

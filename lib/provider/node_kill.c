@@ -15,7 +15,8 @@ enum act node_kill(struct session *s, uint64_t id, bool query_only, int64_t dead
 	struct err e = {0};
 
 	s->node->dialect->kill(&ctx, id, query_only, &sql);
-	enum act act = node_tell(s, &sql, query_only ? "killing a statement" : "killing a session", deadline_us, &e);
+	enum act act =
+		node_tell(s, &sql, query_only ? "killing a statement" : "killing a session", deadline_us, &e);
 	if (act == ACT_REFUSED && e.sql_errno == DIALECT_ER_NO_SUCH_THREAD)
 		return ACT_DONE;
 	if (act != ACT_DONE)
@@ -24,8 +25,8 @@ enum act node_kill(struct session *s, uint64_t id, bool query_only, int64_t dead
 }
 
 /* Whether a session with the mark's number and user is in the process list. */
-static enum act MAY_WAIT ask_there(struct session *s, const struct session_mark *mark, int64_t deadline_us, bool *ret,
-	struct err *err)
+static enum act MAY_WAIT ask_there(
+	struct session *s, const struct session_mark *mark, int64_t deadline_us, bool *ret, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
@@ -38,8 +39,8 @@ static enum act MAY_WAIT ask_there(struct session *s, const struct session_mark 
 	return act;
 }
 
-static enum act MAY_WAIT await_gone(struct session *s, const struct session_mark *mark, int64_t deadline_us,
-	struct err *err)
+static enum act MAY_WAIT await_gone(
+	struct session *s, const struct session_mark *mark, int64_t deadline_us, struct err *err)
 {
 	bool there = true;
 
@@ -48,18 +49,22 @@ static enum act MAY_WAIT await_gone(struct session *s, const struct session_mark
 		if (act != ACT_DONE || !there)
 			return act;
 		if (clock_us() + GONE_POLL_MS * 1000 >= deadline_us)
-			return node_refuse(s, -ETIMEDOUT, err, "session %" PRIu64 " was killed but is still there", mark->id);
+			return node_refuse(s, -ETIMEDOUT, err,
+				"session %" PRIu64 " was killed but is still there", mark->id);
 		if (fiber_sleep_ms(GONE_POLL_MS) < 0)
-			return node_refuse(s, -ECANCELED, err, "session %" PRIu64 " was killed, not awaited: cancelled", mark->id);
+			return node_refuse(s, -ECANCELED, err,
+				"session %" PRIu64 " was killed, not awaited: cancelled", mark->id);
 	}
 }
 
-enum act node_kill_own(struct session *s, const struct session_mark *mark, int64_t deadline_us, struct err *err)
+enum act node_kill_own(
+	struct session *s, const struct session_mark *mark, int64_t deadline_us, struct err *err)
 {
 	bool there = false;
 
 	if (!facts_same_server(&s->mark.server, &mark->server))
-		return node_refuse(s, -EINVAL, err, "session %" PRIu64 " was on %s, server id %" PRIu32 ", which is not this server",
+		return node_refuse(s, -EINVAL, err,
+			"session %" PRIu64 " was on %s, server id %" PRIu32 ", which is not this server",
 			mark->id, mark->server.hostname, mark->server.server_id);
 	if (!facts_same_boot(&s->mark.server, &mark->server))
 		return ACT_DONE; /* no session outlives its server */

@@ -1,4 +1,5 @@
-/* node_plan: what a verb would send, as text for `plan`: rendered by the very functions that the verbs use. */
+/* node_plan: what a verb would send, as text for `plan`: rendered by the very functions that the verbs use.
+ */
 #include "lib/provider/node_priv.h"
 
 /* What is not known before the flip stands as a word in angle brackets. */
@@ -21,8 +22,12 @@ static void text_lock(const struct plan *p, struct strbuf *out)
 
 static void text_row(const struct plan *p, struct strbuf *out)
 {
-	struct node_row row = {.id = "<ID>", .host = "<HOST>", .journal = "<JOURNAL>", .direction = "<DIRECTION>",
-		.state = "running", .marker = 1};
+	struct node_row row = {.id = "<ID>",
+		.host = "<HOST>",
+		.journal = "<JOURNAL>",
+		.direction = "<DIRECTION>",
+		.state = "running",
+		.marker = 1};
 
 	str_copy(row.cluster, sizeof(row.cluster), p->ctx.cluster);
 	p->d->row_write(&p->ctx, &row, out);
@@ -108,8 +113,8 @@ static void (*const texts[])(const struct plan *, struct strbuf *) = {
 	[NODE_TEXT_RELEASE] = text_release,
 };
 
-void node_plan_text(const struct node *n, enum node_text what, const struct node_follow *follow, int64_t limit_ms,
-	struct strbuf *out)
+void node_plan_text(const struct node *n, enum node_text what, const struct node_follow *follow,
+	int64_t limit_ms, struct strbuf *out)
 {
 	const struct plan p = {.d = n->dialect, .ctx = node_ctx(n), .follow = follow, .limit_ms = limit_ms};
 

@@ -10,9 +10,9 @@
 struct node {
 	const struct conf_server *conf; /* borrowed */
 	char *cluster, *schema;
-	char lock[72];                  /* the named lock */
+	char lock[72]; /* the named lock */
 	const struct dialect *dialect;
-	int version;                    /* of the server when a session was last opened; 0 never */
+	int version; /* of the server when a session was last opened; 0 never */
 	bool schema_seen;
 	/* how a restart leaves read_only, noted when a boot was first seen (E0: the first SET hides it) */
 	bool boots_noted;
@@ -25,7 +25,7 @@ struct session {
 	struct db *db;
 	enum session_role role;
 	struct session_mark mark;
-	char tag[160];                  /* the comment with its blank, or empty */
+	char tag[160]; /* the comment with its blank, or empty */
 };
 
 struct dialect_ctx node_ctx(const struct node *);
@@ -34,14 +34,14 @@ struct dialect_ctx session_ctx(const struct session *);
 const char *node_label(const struct node *, char *buf, size_t size);
 
 /*
- * Sends sql under the session's tag and frees the text (it may hold a password). what says in the error what was
- * asked. DONE: *ret (may be NULL) is the caller's to free.
+ * Sends sql under the session's tag and frees the text (it may hold a password). what says in the error what
+ * was asked. DONE: *ret (may be NULL) is the caller's to free.
  */
 enum act MAY_WAIT node_ask(struct session *, struct strbuf *sql, const char *what, int64_t deadline_us,
 	struct db_result **ret, struct err *) MUSTCHECK;
 /* The same where nothing comes back. */
-enum act MAY_WAIT node_tell(struct session *, struct strbuf *sql, const char *what, int64_t deadline_us,
-	struct err *) MUSTCHECK;
+enum act MAY_WAIT node_tell(
+	struct session *, struct strbuf *sql, const char *what, int64_t deadline_us, struct err *) MUSTCHECK;
 /* REFUSED with what, named after the node: for what the server's answer means. */
 enum act node_refuse(struct session *, int code, struct err *, const char *fmt, ...) PRINTF(4, 5);
 /* Hands a verb's own error on, unless the caller has an earlier one. */

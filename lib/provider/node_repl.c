@@ -35,15 +35,19 @@ enum act node_stop_replication(struct session *s, int64_t deadline_us, struct er
 	return node_tell(s, &sql, "stopping replication", deadline_us, err);
 }
 
-/* Without user or password the server would take the statement and fail to log in later, in its own log only. */
+/* Without user or password the server would take the statement and fail to log in later, in its own log only.
+ */
 static enum act check_follow(struct session *s, const struct node_follow *f, struct err *err)
 {
 	if (!f->master || (!f->master->replication_host && !f->master->host))
-		return node_refuse(s, -EINVAL, err, "following: the master has no host that other servers reach");
+		return node_refuse(
+			s, -EINVAL, err, "following: the master has no host that other servers reach");
 	if (!f->account || !f->account->user || !f->account->password) {
-		enum act act = node_refuse(s, -EINVAL, err, "following %s: no replication account is configured",
-			f->master->name ? f->master->name : "the master");
-		err_hint(err, "set replication: {user, password_file} in defaults, the cluster or the server");
+		enum act act =
+			node_refuse(s, -EINVAL, err, "following %s: no replication account is configured",
+				f->master->name ? f->master->name : "the master");
+		err_hint(
+			err, "set replication: {user, password_file} in defaults, the cluster or the server");
 		return act;
 	}
 	if (!f->use_gtid && !f->file[0])
@@ -63,7 +67,7 @@ enum act node_follow(struct session *s, const struct node_follow *f, int64_t dea
 	return node_tell(s, &sql, "following another master", deadline_us, err);
 }
 
-/* --- the way back, tried ------------------------------------------------------------------------------------- */
+/* --- the way back, tried --- */
 
 enum act node_try_reverse_remove(struct session *s, int64_t deadline_us, struct err *err)
 {
@@ -96,8 +100,9 @@ static enum act MAY_WAIT look_at_try(struct session *s, int64_t deadline_us, boo
 	if (s->node->dialect->read_channel(r, &c) < 0)
 		return node_refuse(s, -ENOENT, err, "trying the way back: the connection is gone");
 	if (c.last_io_errno)
-		return node_refuse(s, -ECONNREFUSED, err, "trying the way back to %s:%" PRIu32 ": error %" PRId64 ": %s", c.host,
-			c.port, c.last_io_errno, c.last_error);
+		return node_refuse(s, -ECONNREFUSED, err,
+			"trying the way back to %s:%" PRIu32 ": error %" PRId64 ": %s", c.host, c.port,
+			c.last_io_errno, c.last_error);
 	*ret_again = !str_ieq(c.io, "Yes");
 	return ACT_DONE;
 }
@@ -120,7 +125,8 @@ static enum act MAY_WAIT await_try(struct session *s, int64_t deadline_us, struc
 }
 
 /* A tenth of the time is kept for the removal: what was tried must not outlive the trial. */
-enum act node_try_reverse(struct session *s, const struct node_follow *f, int64_t deadline_us, struct err *err)
+enum act node_try_reverse(
+	struct session *s, const struct node_follow *f, int64_t deadline_us, struct err *err)
 {
 	struct dialect_ctx ctx = session_ctx(s);
 	struct strbuf sql = {0};

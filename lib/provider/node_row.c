@@ -1,11 +1,12 @@
-/* node_row: what keeps a second flip away (the named lock, the flip's row), and what flipd writes: heartbeat, probe. */
+/* node_row: what keeps a second flip away (the named lock, the flip's row), and what flipd writes: heartbeat,
+ * probe. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "lib/provider/node_priv.h"
 
-/* --- the named lock ------------------------------------------------------------------------------------------ */
+/* --- the named lock --- */
 
 enum act node_lock_take(struct session *s, int64_t deadline_us, uint64_t *ret_holder, struct err *err)
 {
@@ -22,7 +23,8 @@ enum act node_lock_take(struct session *s, int64_t deadline_us, uint64_t *ret_ho
 		*ret_holder = holder;
 	if (db_get_int(r, 0, "taken", 0) == 1 && holder == s->mark.id)
 		return ACT_DONE;
-	return node_refuse(s, -EBUSY, err, "taking the cluster's lock %s: session %" PRIu64 " holds it", ctx.lock, holder);
+	return node_refuse(s, -EBUSY, err, "taking the cluster's lock %s: session %" PRIu64 " holds it",
+		ctx.lock, holder);
 }
 
 enum act node_lock_holder(struct session *s, int64_t deadline_us, uint64_t *ret_holder, struct err *err)
@@ -51,11 +53,12 @@ enum act node_lock_release(struct session *s, int64_t deadline_us, struct err *e
 		return act;
 	const char *released = db_get(r, 0, "released");
 	if (released && str_eq(released, "0"))
-		return node_refuse(s, -EPERM, err, "releasing the cluster's lock %s: another session holds it", ctx.lock);
+		return node_refuse(s, -EPERM, err,
+			"releasing the cluster's lock %s: another session holds it", ctx.lock);
 	return ACT_DONE;
 }
 
-/* --- the flip's row ------------------------------------------------------------------------------------------ */
+/* --- the flip's row --- */
 
 /* Rows that a guarded statement changed: the guard held it back where there are none. */
 static uint64_t rows_changed(const struct db_result *r)
@@ -73,10 +76,12 @@ enum act node_row_write(struct session *s, const struct node_row *row, int64_t d
 	enum act act = node_ask(s, &sql, "writing the flip's row", deadline_us, &r, err);
 	if (act != ACT_DONE || rows_changed(r) > 0)
 		return act;
-	return node_refuse(s, -EROFS, err, "writing the flip's row: the server is closed (read_only), nothing was written");
+	return node_refuse(s, -EROFS, err,
+		"writing the flip's row: the server is closed (read_only), nothing was written");
 }
 
-enum act node_row_read(struct session *s, const char *id, int64_t deadline_us, struct node_row *ret, struct err *err)
+enum act node_row_read(
+	struct session *s, const char *id, int64_t deadline_us, struct node_row *ret, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
@@ -87,14 +92,15 @@ enum act node_row_read(struct session *s, const char *id, int64_t deadline_us, s
 	if (act != ACT_DONE)
 		return act;
 	if (s->node->dialect->read_row(r, ret) < 0)
-		return node_refuse(s, -ENOENT, err, "reading the flip's row: there is none%s%s", id ? " with id " : "",
-			id ? id : "");
+		return node_refuse(s, -ENOENT, err, "reading the flip's row: there is none%s%s",
+			id ? " with id " : "", id ? id : "");
 	return ACT_DONE;
 }
 
-/* --- heartbeat, probe ---------------------------------------------------------------------------------------- */
+/* --- heartbeat, probe --- */
 
-enum act node_heartbeat(struct session *s, uint64_t lock_session, int64_t deadline_us, bool *ret_written, struct err *err)
+enum act node_heartbeat(
+	struct session *s, uint64_t lock_session, int64_t deadline_us, bool *ret_written, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
@@ -116,7 +122,7 @@ enum act node_probe_write(struct session *s, uint64_t seq, int64_t deadline_us, 
 	return node_tell(s, &sql, "writing the probe's row", deadline_us, err);
 }
 
-/* --- schema -------------------------------------------------------------------------------------------------- */
+/* --- schema --- */
 
 /* Looks first: CREATE ... IF NOT EXISTS goes to the binlog also where it changes nothing. */
 enum act node_prepare(struct session *s, int64_t deadline_us, struct err *err)
@@ -132,7 +138,8 @@ enum act node_prepare(struct session *s, int64_t deadline_us, struct err *err)
 	if (db_get_int(r, 0, "found", 0) == 3)
 		return ACT_DONE;
 	if (!str_eq(db_get(r, 0, "read_only"), "0"))
-		return node_refuse(s, -EROFS, err, "creating schema %s: the server is closed (read_only)", ctx.schema);
+		return node_refuse(
+			s, -EROFS, err, "creating schema %s: the server is closed (read_only)", ctx.schema);
 	s->node->dialect->prepare(&ctx, "; ", &sql);
 	return node_tell(s, &sql, "creating flipd's schema and tables", deadline_us, err);
 }

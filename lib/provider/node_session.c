@@ -24,7 +24,8 @@ static const char *const role_names[] = {
 	[SESSION_PROBE] = "flipd probe",
 };
 
-/* A version number out of "10.11.19-MariaDB-0+deb12u1-log", perhaps behind the "5.5.5-" of the old handshake. */
+/* A version number out of "10.11.19-MariaDB-0+deb12u1-log", perhaps behind the "5.5.5-" of the old handshake.
+ */
 static int version_from(const char *text)
 {
 	int major = 0, minor = 0, patch = 0;
@@ -44,11 +45,13 @@ static int check_version(struct session *s, struct err *err)
 
 	node_label(s->node, label, sizeof(label));
 	if (!version || !strstr(version, "MariaDB"))
-		return err_set(err, -ENOTSUP, "%s: the server is not MariaDB but %s, which this flipd does not speak",
-			label, version ? version : "unknown");
+		return err_set(err, -ENOTSUP,
+			"%s: the server is not MariaDB but %s, which this flipd does not speak", label,
+			version ? version : "unknown");
 	s->node->version = version_from(version);
 	if (s->node->version < 100500)
-		return err_set(err, -ENOTSUP, "%s: MariaDB %s is too old: 10.5 or later is needed", label, version);
+		return err_set(
+			err, -ENOTSUP, "%s: MariaDB %s is too old: 10.5 or later is needed", label, version);
 	return 0;
 }
 
@@ -74,14 +77,16 @@ static int MAY_WAIT say_hello(struct session *s, int64_t deadline_us, struct err
 	if (act != ACT_DONE)
 		return act_errno(act, err);
 	if (s->node->dialect->read_hello(r, &hello) < 0) {
-		(void)node_refuse(s, -EPROTO, err, "setting up the session: the server did not say who it is");
+		(void)node_refuse(
+			s, -EPROTO, err, "setting up the session: the server did not say who it is");
 		return -EPROTO;
 	}
 	s->mark = hello.mark;
 	return 0;
 }
 
-static int MAY_WAIT connect_db(struct session *s, const struct conf_account *as, int64_t deadline_us, struct err *err)
+static int MAY_WAIT connect_db(
+	struct session *s, const struct conf_account *as, int64_t deadline_us, struct err *err)
 {
 	const struct conf_server *c = s->node->conf;
 	const struct db_opts opts = {

@@ -3,8 +3,9 @@
  *
  *     node_live HOST PORT_A PORT_B ADMIN PASSWORD
  *
- * Both servers are disposable: ADMIN (all privileges) resets their logs, replication and accounts. Server ids differ,
- * binlog and log_slave_updates are on, gtid_strict_mode too. All else is done by the accounts of grants_text().
+ * Both servers are disposable: ADMIN (all privileges) resets their logs, replication and accounts. Server ids
+ * differ, binlog and log_slave_updates are on, gtid_strict_mode too. All else is done by the accounts of
+ * grants_text().
  */
 #include <stdarg.h>
 #include <string.h>
@@ -67,8 +68,10 @@ struct facts *look(struct side *s, unsigned what)
 
 struct node_follow follow_of(struct side *master)
 {
-	return (struct node_follow){
-		.master = &master->conf, .account = &master->conf.replication, .use_gtid = true, .has_slave_pos = true};
+	return (struct node_follow){.master = &master->conf,
+		.account = &master->conf.replication,
+		.use_gtid = true,
+		.has_slave_pos = true};
 }
 
 void await_replica(struct side *b, struct side *a)
@@ -85,7 +88,7 @@ void await_replica(struct side *b, struct side *a)
 	exit(1);
 }
 
-/* --- the stage ----------------------------------------------------------------------------------------------- */
+/* --- the stage --- */
 
 /* The text of grants_text() with the account's name as its password, a statement at a time. */
 static void make_accounts(struct side *s)
@@ -97,7 +100,8 @@ static void make_accounts(struct side *s)
 	for (char *line = strtok(text.data, "\n"); line; line = strtok(NULL, "\n")) {
 		char *at = strstr(line, "'PASSWORD_OF_");
 		if (at)
-			memmove(at + 1, at + strlen("'PASSWORD_OF_"), strlen(at + strlen("'PASSWORD_OF_")) + 1);
+			memmove(at + 1, at + strlen("'PASSWORD_OF_"),
+				strlen(at + strlen("'PASSWORD_OF_")) + 1);
 		line[strlen(line) - 1] = '\0'; /* ; */
 		admin(s, "%s", line);
 	}
@@ -106,11 +110,13 @@ static void make_accounts(struct side *s)
 
 static void reset(struct side *s)
 {
-	static const char *const statements[] = {"SET SESSION sql_log_bin=0", "STOP ALL SLAVES", "RESET SLAVE ALL",
-		"SET GLOBAL read_only=0", "SET GLOBAL event_scheduler=OFF", "DROP DATABASE IF EXISTS flipd",
-		"DROP DATABASE IF EXISTS app", "DROP USER IF EXISTS flipd@'%'", "DROP USER IF EXISTS flipd_probe@'%'",
-		"DROP USER IF EXISTS repl@'%'", "DROP USER IF EXISTS app@'%'", "DROP USER IF EXISTS walker@'%'",
-		"DROP USER IF EXISTS byrole@'%'", "DROP ROLE IF EXISTS inner_role", "DROP ROLE IF EXISTS outer_role"};
+	static const char *const statements[] = {"SET SESSION sql_log_bin=0", "STOP ALL SLAVES",
+		"RESET SLAVE ALL", "SET GLOBAL read_only=0", "SET GLOBAL event_scheduler=OFF",
+		"DROP DATABASE IF EXISTS flipd", "DROP DATABASE IF EXISTS app",
+		"DROP USER IF EXISTS flipd@'%'", "DROP USER IF EXISTS flipd_probe@'%'",
+		"DROP USER IF EXISTS repl@'%'", "DROP USER IF EXISTS app@'%'",
+		"DROP USER IF EXISTS walker@'%'", "DROP USER IF EXISTS byrole@'%'",
+		"DROP ROLE IF EXISTS inner_role", "DROP ROLE IF EXISTS outer_role"};
 
 	for (size_t i = 0; i < COUNT_OF(statements); i++)
 		admin(s, "%s", statements[i]);
@@ -131,8 +137,12 @@ static void set_the_stage(int i)
 	const struct db_opts opts = {
 		.host = args[0], .port = (uint16_t)atoi(args[1 + i]), .user = args[3], .password = args[4]};
 
-	s->conf = (struct conf_server){.name = names[i], .host = args[0], .port = opts.port,
-		.account = {"flipd", "flipd"}, .replication = {"repl", "repl"}, .boots_fenced = -1};
+	s->conf = (struct conf_server){.name = names[i],
+		.host = args[0],
+		.port = opts.port,
+		.account = {"flipd", "flipd"},
+		.replication = {"repl", "repl"},
+		.boots_fenced = -1};
 	s->node = node_new(&s->conf, "shard1", "flipd");
 	CHECK(db_open(&opts, IN(5000), &s->admin, &err) == 0);
 	reset(s);

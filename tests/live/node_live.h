@@ -27,17 +27,17 @@ extern struct arena *arena;
 extern struct err err;
 extern int checks;
 
-#define IN(ms) (clock_us() + (int64_t)(ms) * 1000)
+#define IN(ms) (clock_us() + (int64_t)(ms)*1000)
 
 /* Ends the program at the first thing that is not so; err says why the last verb failed. */
-#define CHECK(cond)                                                                                                    \
-	do {                                                                                                           \
-		checks++;                                                                                              \
-		if (!(cond)) {                                                                                         \
-			printf("%s:%d: not so: %s\n\terr: %s (sql %u)\n", __FILE__, __LINE__, #cond, err_text(&err),   \
-				err.sql_errno);                                                                        \
-			exit(1);                                                                                       \
-		}                                                                                                      \
+#define CHECK(cond)                                                                                          \
+	do {                                                                                                 \
+		checks++;                                                                                    \
+		if (!(cond)) {                                                                               \
+			printf("%s:%d: not so: %s\n\terr: %s (sql %u)\n", __FILE__, __LINE__, #cond,         \
+				err_text(&err), err.sql_errno);                                              \
+			exit(1);                                                                             \
+		}                                                                                            \
 	} while (0)
 /* The verb with a fresh err. */
 #define DONE(call) CHECK((err_clear(&err), (call)) == ACT_DONE)

@@ -1,11 +1,12 @@
-/* node_live_flip: fence, guarded opening, who follows whom: what a flip rests on, with the ways in which it fails. */
+/* node_live_flip: fence, guarded opening, who follows whom: what a flip rests on, with the ways in which it
+ * fails. */
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "tests/live/node_live.h"
 
-/* --- fence --------------------------------------------------------------------------------------------------- */
+/* --- fence --- */
 
 static void fence_against_a_lock(void)
 {
@@ -64,8 +65,9 @@ static void fence_against(struct drum *d)
 }
 
 /*
- * While a flip holds the lock another flipd's heartbeat is held back by the lock alone. An account that the fence stops
- * needs no guard. (flipd's own account needs the pause before the fence: see mariadb_heartbeat().)
+ * While a flip holds the lock another flipd's heartbeat is held back by the lock alone. An account that the
+ * fence stops needs no guard. (flipd's own account needs the pause before the fence: see
+ * mariadb_heartbeat().)
  */
 static void fence_against_heartbeats(void)
 {
@@ -116,7 +118,7 @@ void exercise_fence(void)
 	fence_and_silence(); /* A stays closed */
 }
 
-/* --- the guarded opening ------------------------------------------------------------------------------------- */
+/* --- the guarded opening --- */
 
 static struct node_goal gtid_goal(uint32_t domain, uint32_t server, uint64_t seq)
 {
@@ -168,7 +170,8 @@ static struct node_goal file_goal(const struct facts *f)
 
 static void wait_for(struct side *b, const struct facts *fa)
 {
-	struct node_goal g = {.use_gtid = true, .gtid = fa->position.binlog_pos}, file = file_goal(fa), none = {.use_gtid = true};
+	struct node_goal g = {.use_gtid = true, .gtid = fa->position.binlog_pos}, file = file_goal(fa),
+			 none = {.use_gtid = true};
 
 	DONE(node_wait_position(b->act, &g, 2000, IN(4000), &err));
 	DONE(node_wait_position(b->act, &file, 2000, IN(4000), &err));
@@ -190,13 +193,15 @@ void exercise_opening(void)
 	await_replica(b, a);
 	wait_for(b, fa);
 	struct gtid last = fa->position.binlog_pos.v[0];
-	struct node_goal g = gtid_goal(last.domain, last.server, last.seq), file = file_goal(fa);
+	static struct node_goal g, file, none = {.use_gtid = true}, no_file;
+	g = gtid_goal(last.domain, last.server, last.seq);
+	file = file_goal(fa);
 	refuse_to_open(b, &g, 300, "does not hold the lock");
 	DONE(node_lock_take(b->lock, IN(1000), NULL, &err));
-	struct node_goal none = {.use_gtid = true}, no_file = {0};
 	refuse_to_open(b, &none, 300, "no position");
 	refuse_to_open(b, &no_file, 300, "no position");
-	g = gtid_goal(last.domain, 77, last.seq - 3); /* E1e: the number is passed, the transaction another's */
+	g = gtid_goal(
+		last.domain, 77, last.seq - 3); /* E1e: the number is passed, the transaction another's */
 	refuse_to_open(b, &g, 300, "not reached");
 	g = gtid_goal(last.domain, last.server, last.seq + 1);
 	refuse_to_open(b, &g, 300, "not reached");
@@ -220,7 +225,7 @@ void exercise_opening(void)
 	await_replica(b, a);
 }
 
-/* --- the way back -------------------------------------------------------------------------------------------- */
+/* --- the way back --- */
 
 static void try_reverse(void)
 {
@@ -269,7 +274,8 @@ static void count_rows(const char *how)
 	char n[2][32];
 
 	for (int i = A; i <= B; i++) {
-		struct db_result *r = admin_ask(&sides[i], "SELECT COUNT(*) AS n, COALESCE(SUM(id), 0) AS s FROM app.t");
+		struct db_result *r =
+			admin_ask(&sides[i], "SELECT COUNT(*) AS n, COALESCE(SUM(id), 0) AS s FROM app.t");
 		(void)snprintf(n[i], sizeof(n[i]), "%s %s", db_get(r, 0, "n"), db_get(r, 0, "s"));
 		db_result_free(r);
 	}

@@ -5,20 +5,24 @@
 #include "lib/provider/node_priv.h"
 #include "tests/live/node_live.h"
 
-/* --- looking ------------------------------------------------------------------------------------------------- */
+/* --- looking --- */
 
 static void look_at_master(void)
 {
 	const struct facts *f = look(&sides[A], FACTS_SESSIONS | FACTS_ACCOUNTS | FACTS_GRANTS);
 
-	CHECK(f->up && f->is_mariadb && f->version_num > 100500 && !f->read_only && f->log_bin && f->log_slave_updates);
-	CHECK(f->gtid_strict_mode && str_eq(f->binlog_format, "ROW") && f->position.pos > 4 && f->position.file[0]);
+	CHECK(f->up && f->is_mariadb && f->version_num > 100500 && !f->read_only && f->log_bin &&
+		f->log_slave_updates);
+	CHECK(f->gtid_strict_mode && str_eq(f->binlog_format, "ROW") && f->position.pos > 4 &&
+		f->position.file[0]);
 	CHECK(f->id.server_id && f->id.hostname[0] && f->id.port == sides[A].conf.port && f->id.boot_s > 0);
 	CHECK(llabs(f->wall_ms - clock_wall_ms()) < 2000 && f->uptime_s >= 0);
-	CHECK(f->position.binlog_pos.n == 1 && f->position.binlog_state.n >= 1 && f->nreplicas_connected == 1);
+	CHECK(f->position.binlog_pos.n == 1 && f->position.binlog_state.n >= 1 &&
+		f->nreplicas_connected == 1);
 	CHECK(f->nsessions > 5 && f->wsrep_on == 'N' && f->nxa == 0 && f->nevents_enabled == 0);
 	CHECK(str_eq(f->current_user, "flipd@%") && strstr(f->privileges, "READ_ONLY ADMIN"));
-	CHECK(!strstr(f->privileges, "IDENTIFIED") && !strchr(f->privileges, '*') == false && !strstr(f->privileges, "'*"));
+	CHECK(!strstr(f->privileges, "IDENTIFIED") && !strchr(f->privileges, '*') == false &&
+		!strstr(f->privileges, "'*"));
 	CHECK(str_eq(f->schema, "flipd") && f->schema_present && !f->flip_row_id[0] && f->nchannels == 0);
 	DONE(node_judge_privileges(f, true, &err));
 }
@@ -51,33 +55,40 @@ static void look_at_accounts(void)
 	admin(a, "XA PREPARE 'x'");
 	const struct facts *f = look(a, FACTS_ACCOUNTS);
 	CHECK(bypasses(f, "walker") && bypasses(f, "byrole") && !bypasses(f, "app") && !bypasses(f, "flipd"));
-	CHECK(!bypasses(f, "inner_role") && !bypasses(f, "mariadb.sys") && f->nevents_enabled == 1 && f->nxa == 1);
+	CHECK(!bypasses(f, "inner_role") && !bypasses(f, "mariadb.sys") && f->nevents_enabled == 1 &&
+		f->nxa == 1);
 	admin(a, "XA ROLLBACK 'x'");
 	admin(a, "DROP EVENT app.e");
 
 	/* An account that may not look: the checks learn that, and the rest is there. */
 	struct session *poor = NULL;
 	struct node *n = node_new(&a->conf, "shard1", "flipd");
-	CHECK(session_open(n, SESSION_ACT, &(struct conf_account){"walker", "walker"}, IN(5000), &poor, &err) == 0);
+	CHECK(session_open(n, SESSION_ACT, &(struct conf_account){"walker", "walker"}, IN(5000), &poor,
+		      &err) == 0);
 	struct facts *g = xcalloc(1, sizeof(*g));
 	REFUSED(node_facts(poor, FACTS_ACCOUNTS | FACTS_GRANTS, arena, IN(3000), g, &err));
-	CHECK(err.sql_errno == 1227 && strstr(err.hint, "flipctl grants mariadb") && str_eq(err.server, "source"));
+	CHECK(err.sql_errno == 1227 && strstr(err.hint, "flipctl grants mariadb") &&
+		str_eq(err.server, "source"));
 	admin(a, "GRANT BINLOG MONITOR, SLAVE MONITOR ON *.* TO walker@'%%'");
 	session_close(poor);
-	CHECK(session_open(n, SESSION_ACT, &(struct conf_account){"walker", "walker"}, IN(5000), &poor, &err) == 0);
+	CHECK(session_open(n, SESSION_ACT, &(struct conf_account){"walker", "walker"}, IN(5000), &poor,
+		      &err) == 0);
 	DONE(node_facts(poor, FACTS_ACCOUNTS | FACTS_GRANTS, arena, IN(3000), g, &err));
 	CHECK(g->nbypass == -1 && g->nevents_enabled == -1 && g->nxa == 0 && g->wsrep_on == 'N');
 	REFUSED(node_judge_privileges(g, false, &err));
-	CHECK(strstr(err.message, "RELOAD") && strstr(err.message, "UPDATE ON flipd") && !strstr(err.message, "SUPER") &&
-		!strstr(err.message, "READ ONLY ADMIN") && strstr(err.hint, "GRANT CONNECTION ADMIN"));
+	CHECK(strstr(err.message, "RELOAD") && strstr(err.message, "UPDATE ON flipd") &&
+		!strstr(err.message, "SUPER") && !strstr(err.message, "READ ONLY ADMIN") &&
+		strstr(err.hint, "GRANT CONNECTION ADMIN"));
 	/* LOCK and REAPER need sql_log_bin. */
 	session_close(poor);
 	poor = NULL;
 	err_clear(&err);
-	CHECK(session_open(n, SESSION_LOCK, &(struct conf_account){"walker", "walker"}, IN(5000), &poor, &err) < 0);
+	CHECK(session_open(n, SESSION_LOCK, &(struct conf_account){"walker", "walker"}, IN(5000), &poor,
+		      &err) < 0);
 	CHECK(!poor && err.sql_errno == 1227);
 	err_clear(&err);
-	CHECK(session_open(n, SESSION_ACT, &(struct conf_account){"walker", "sesame"}, IN(5000), &poor, &err) == -EACCES);
+	CHECK(session_open(n, SESSION_ACT, &(struct conf_account){"walker", "sesame"}, IN(5000), &poor,
+		      &err) == -EACCES);
 	CHECK(!strstr(err_text(&err), "sesame"));
 	free(g);
 	node_free(n);
@@ -109,7 +120,8 @@ void exercise_looking(void)
 	look_at_master();
 	const struct facts *f = look(&sides[B], 0);
 	CHECK(f->read_only && f->nchannels == 1 && str_eq(f->channels[0].using_gtid, "Slave_Pos"));
-	CHECK(f->channels[0].port == sides[A].conf.port && str_eq(f->channels[0].user, "repl") && !f->channels[0].filters[0]);
+	CHECK(f->channels[0].port == sides[A].conf.port && str_eq(f->channels[0].user, "repl") &&
+		!f->channels[0].filters[0]);
 	look_at_accounts();
 	look_at_sessions();
 	sides[B].conf.boots_fenced = 1;
@@ -122,7 +134,7 @@ void exercise_looking(void)
 	CHECK(look(&sides[A], 0)->schema_present);
 }
 
-/* --- lock and row -------------------------------------------------------------------------------------------- */
+/* --- lock and row --- */
 
 static void lock_once(void)
 {
@@ -140,7 +152,8 @@ static void lock_once(void)
 	CHECK(holder == own && err.code == -EBUSY);
 	REFUSED(node_lock_release(a->act, IN(1000), &err));
 	DONE(node_prove(a->lock, IN(1000), &proof, &err));
-	CHECK(proof.holds_lock && !proof.read_only && proof.position.pos > 4 && proof.position.binlog_pos.n == 1);
+	CHECK(proof.holds_lock && !proof.read_only && proof.position.pos > 4 &&
+		proof.position.binlog_pos.n == 1);
 	DONE(node_lock_release(a->lock, IN(1000), &err));
 	DONE(node_lock_holder(a->watch, IN(1000), &holder, &err));
 	CHECK(holder == 0); /* once was enough */
@@ -149,8 +162,14 @@ static void lock_once(void)
 static void write_rows(void)
 {
 	struct side *a = &sides[A], *b = &sides[B];
-	struct node_row row = {.id = "7", .cluster = "shard1", .host = "h'o\\st", .journal = "j", .direction = "to target",
-		.state = "running", .marker = 1}, got;
+	struct node_row row = {.id = "7",
+				.cluster = "shard1",
+				.host = "h'o\\st",
+				.journal = "j",
+				.direction = "to target",
+				.state = "running",
+				.marker = 1},
+			got;
 
 	DONE(node_row_write(a->act, &row, IN(1000), &err));
 	row.marker = 2;
@@ -159,7 +178,8 @@ static void write_rows(void)
 	CHECK(err.code == -EROFS);
 	await_replica(b, a);
 	DONE(node_row_read(b->act, NULL, IN(1000), &got, &err));
-	CHECK(got.marker == 2 && str_eq(got.id, "7") && str_eq(got.host, row.host) && str_eq(got.state, "running"));
+	CHECK(got.marker == 2 && str_eq(got.id, "7") && str_eq(got.host, row.host) &&
+		str_eq(got.state, "running"));
 	CHECK(str_eq(look(b, 0)->flip_row_id, "7") && str_eq(look(b, 0)->flip_row_journal, "j"));
 	REFUSED(node_row_read(a->act, "8", IN(1000), &got, &err));
 	CHECK(err.code == -ENOENT);
@@ -203,7 +223,7 @@ void exercise_lock_and_row(void)
 	beat();
 }
 
-/* --- killing ------------------------------------------------------------------------------------------------- */
+/* --- killing --- */
 
 static void sleeper(void *arg)
 {
@@ -228,11 +248,13 @@ void exercise_kill(void)
 	fiber_join(f);
 	CHECK(session_alive(victim));
 
-	/* An answer that does not come: unknown, the session is dead, its statement lives until it is killed. */
+	/* An answer that does not come: unknown, the session is dead, its statement lives until it is killed.
+	 */
 	struct node_goal never = {.use_gtid = true, .gtid = {.n = 1, .v = {{0, 77, 1000000}}}};
 	DONE(node_lock_take(orphan, IN(1000), NULL, &err));
 	err_clear(&err);
-	CHECK(node_wait_position(orphan, &never, 20000, IN(100), &err) == ACT_UNKNOWN && !session_alive(orphan));
+	CHECK(node_wait_position(orphan, &never, 20000, IN(100), &err) == ACT_UNKNOWN &&
+		!session_alive(orphan));
 	mark = *session_get_mark(orphan);
 	session_close(orphan);
 	DONE(node_lock_holder(a->reaper, IN(1000), &holder, &err));

@@ -15,23 +15,25 @@ enum { OLD_COUNT = 5, NEW_COUNT = 5 };
 
 /* "O+" is an open old side whose position is beyond the final one: no row of the table asks, all of O apply.
  */
-static const struct {
+struct named_side {
 	const char *name;
 	struct recover_side side;
-} olds[OLD_COUNT] =
-	{
-		{"F", {.up = true}},
-		{"F+", {.up = true, .beyond = true}},
-		{"O", {.up = true, .writable = true}},
-		{"O", {.up = true, .writable = true, .beyond = true}},
-		{"X", {.up = false}},
-},
-  news[NEW_COUNT] = {
-	  {"F0", {.up = true}},
-	  {"F1", {.up = true, .beyond = true}},
-	  {"O0", {.up = true, .writable = true}},
-	  {"O1", {.up = true, .writable = true, .beyond = true}},
-	  {"X", {.up = false}},
+};
+
+static const struct named_side olds[OLD_COUNT] = {
+	{"F", {.up = true}},
+	{"F+", {.up = true, .beyond = true}},
+	{"O", {.up = true, .writable = true}},
+	{"O", {.up = true, .writable = true, .beyond = true}},
+	{"X", {.up = false}},
+};
+
+static const struct named_side news[NEW_COUNT] = {
+	{"F0", {.up = true}},
+	{"F1", {.up = true, .beyond = true}},
+	{"O0", {.up = true, .writable = true}},
+	{"O1", {.up = true, .writable = true, .beyond = true}},
+	{"X", {.up = false}},
 };
 
 /* The booleans of the input. */

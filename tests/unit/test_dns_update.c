@@ -40,11 +40,13 @@ static __attribute__((noinline)) int parse(
 
 static void test_answer_addresses(void **state)
 {
+	/* clang-format off */
 	static const char wire[] = HEADER("\x84\x00", "\x01", "\x04") QUESTION("\x01")
-		NAME REST("\x01", "\x09", "\x04") "\x0a\x00\x00\x02" NAME REST(
-			"\x01", "\x05", "\x04") "\x0a\x00\x00\x01" NAME REST("\x01", "\x09",
-			"\x04") "\x0a\x00\x00\x02"
-				"\x01x\x00" REST("\x01", "\x01", "\x04") "\x0a\x00\x00\x07";
+		NAME REST("\x01", "\x09", "\x04") "\x0a\x00\x00\x02"
+		NAME REST("\x01", "\x05", "\x04") "\x0a\x00\x00\x01"
+		NAME REST("\x01", "\x09", "\x04") "\x0a\x00\x00\x02"
+		"\x01x\x00" REST("\x01", "\x01", "\x04") "\x0a\x00\x00\x07";
+	/* clang-format on */
 	struct dns_answer a;
 	(void)state;
 
@@ -59,9 +61,10 @@ static void test_answer_addresses(void **state)
 
 static void test_answer_names(void **state)
 {
+	/* clang-format off */
 	static const char wire[] = HEADER("\x80\x00", "\x01", "\x01") QUESTION("\x05")
-		NAME REST("\x05", "\x3c", "\x05") "\x02"
-						  "B1\xc0\x0f";
+		NAME REST("\x05", "\x3c", "\x05") "\x02" "B1\xc0\x0f";
+	/* clang-format on */
 	struct dns_answer a;
 	(void)state;
 

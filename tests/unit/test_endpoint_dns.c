@@ -218,6 +218,55 @@ static void test_dead_and_refusing(void **state)
 	peer_run(dead_and_refusing);
 }
 
+/* Reads and never answers. */
+static void serve_nothing(struct peer *p, int fd)
+{
+	uint8_t m[600];
+	(void)p;
+
+	while (peer_read(fd, m, sizeof(m), 1) > 0)
+		continue;
+}
+
+static void switch_it(void *arg)
+{
+	const struct endpoint_ops *ops = registry_endpoint(CONF_ENDPOINT_DNS);
+	struct err err = {0};
+
+	assert_int_equal(ops->switch_to(arg, NULL, CONF_TARGET, peer_deadline_us(400), &err), ACT_UNKNOWN);
+}
+
+/* A check and a flip may use one endpoint at the same time: each has a connection of its own. */
+static void side_by_side(void *arg)
+{
+	const struct endpoint_ops *ops = registry_endpoint(CONF_ENDPOINT_DNS);
+	struct endpoint *ep = NULL;
+	struct err err = {0};
+	struct peer p;
+	(void)arg;
+
+	peer_start(&p, serve_nothing);
+	conf_reset("A", "10.0.0.1", "10.0.0.2");
+	servers[0] = p.address;
+	assert_int_equal(ops->create(&conf, &ep, &err), 0);
+	assert_int_equal(ops->warm(ep, NULL, peer_deadline_us(1000), &err), ACT_DONE);
+	struct fiber *a = fiber_spawn("a", switch_it, ep), *b = fiber_spawn("b", switch_it, ep);
+	assert_int_equal(fiber_sleep_ms(20), 0);
+	assert_int_equal(p.connections, 2);
+	assert_int_equal(ops->warm(ep, NULL, peer_deadline_us(1000), &err), ACT_DONE);
+	fiber_join(a);
+	fiber_join(b);
+	assert_true(p.connections >= 3);
+	ops->destroy(ep);
+	peer_stop(&p);
+}
+
+static void test_side_by_side(void **state)
+{
+	(void)state;
+	peer_run(side_by_side);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -227,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_shares),
 		cmocka_unit_test(test_causes),
 		cmocka_unit_test(test_dead_and_refusing),
+		cmocka_unit_test(test_side_by_side),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,99 @@
+/* journal_place: an empty directory for each test of the journal, and a fiber to run it in. */
+#ifndef TESTS_JOURNAL_PLACE_H
+#define TESTS_JOURNAL_PLACE_H
+
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <cmocka.h>
+
+#include "lib/base/str.h"
+#include "lib/io/fiber.h"
+#include "lib/io/loop.h"
+#include "lib/store/journal.h"
+
+static char top[64];   /* the test's own */
+static char dir[96];   /* state_dir: top/state, not there yet */
+static char file[128]; /* dir/journal.db */
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+	(void)st, (void)flag, (void)ftw;
+	return remove(path);
+}
+
+static int place_make(void **state)
+{
+	(void)state;
+	(void)snprintf(top, sizeof(top), "%s/journal-XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+	if (!mkdtemp(top))
+		return -1;
+	(void)snprintf(dir, sizeof(dir), "%s/state", top);
+	(void)snprintf(file, sizeof(file), "%s/journal.db", dir);
+	return loop_init();
+}
+
+static int place_remove(void **state)
+{
+	(void)state;
+	loop_free();
+	return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Runs the loop until fn has returned. */
+static void run(void (*fn)(void *arg), void *arg)
+{
+	struct fiber *f = fiber_spawn("test", fn, arg);
+
+	fiber_detach(f);
+	loop_run();
+	assert_int_equal(fiber_count(), 0);
+}
+
+static inline struct journal *open_journal(void)
+{
+	struct journal *j = NULL;
+	struct err err = {0};
+
+	if (journal_open(dir, &j, &err) < 0)
+		fail_msg("%s", err_text(&err));
+	return j;
+}
+
+/* What opening says; the message into err. */
+static inline int try_open(struct err *err)
+{
+	struct journal *j = NULL;
+
+	err_clear(err);
+	int r = journal_open(dir, &j, err);
+	assert_true((r == 0) == (j != NULL));
+	journal_close(j);
+	return r;
+}
+
+static inline struct journal_flip flip_of(const char *id, const char *cluster, int64_t at)
+{
+	return (struct journal_flip){.id = id,
+		.cluster = cluster,
+		.from = "source",
+		.to = "target",
+		.state = "running",
+		.config = "a: 1\n",
+		.started_at_ms = at};
+}
+
+static inline void begin(struct journal *j, const char *id, const char *cluster, int64_t at)
+{
+	struct journal_flip f = flip_of(id, cluster, at);
+	struct err err = {0};
+
+	if (journal_begin(j, &f, &err) < 0)
+		fail_msg("%s", err_text(&err));
+}
+
+#endif
