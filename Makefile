@@ -43,6 +43,7 @@ LIB_SRC    := $(wildcard lib/*/*.c)
 DAEMON_SRC := $(wildcard daemon/*.c)
 LIB_OBJ    := $(LIB_SRC:%.c=$(B)/%.o)
 DAEMON_OBJ := $(DAEMON_SRC:%.c=$(B)/%.o)
+CTL_OBJ    := $(patsubst %.c,$(B)/%.o,$(wildcard tools/flipctl*.c))
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 UNIT_BIN   := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 
@@ -57,9 +58,9 @@ $(B)/flipd: $(DAEMON_OBJ) $(B)/libflipd.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(DAEMON_OBJ) $(B)/libflipd.a $(PKG_LIBS)
 
 # flipctl stands on lib/base and lib/model alone: no server library comes with it.
-$(B)/flipctl: $(B)/tools/flipctl.o $(B)/libflipd.a
+$(B)/flipctl: $(CTL_OBJ) $(B)/libflipd.a
 	@echo "  LD   $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libflipd.a $(shell pkg-config --libs jansson 2>/dev/null)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(CTL_OBJ) $(B)/libflipd.a $(shell pkg-config --libs jansson 2>/dev/null)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -70,7 +71,17 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libflipd.a
 	@echo "  LD   $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libflipd.a -lcmocka $(PKG_LIBS)
 
--include $(LIB_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d) $(UNIT_BIN:=.d) $(B)/tools/flipctl.d
+# The lab's own programs: writers, the bench's floor, a proxy that delays. They share nothing with flipd but libraries.
+BENCH := $(B)/tests/bench
+LAB_BIN := $(BENCH)/load $(BENCH)/floor $(BENCH)/delay
+$(BENCH)/load: $(BENCH)/load.o $(BENCH)/writer.o $(BENCH)/resolve.o $(BENCH)/tally.o
+$(BENCH)/floor: $(BENCH)/floor.o $(BENCH)/nameserver.o
+$(BENCH)/delay: $(BENCH)/delay.o
+$(LAB_BIN):
+	@echo "  LD   $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(PKG_LIBS) -lresolv -lm
+
+-include $(LIB_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d) $(UNIT_BIN:=.d) $(CTL_OBJ:.o=.d)
 
 # --- what the project needs, from Debian 12 ------------------------------------------------------------------
 BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ares-dev libcurl4-openssl-dev libldns-dev \

@@ -13,6 +13,7 @@
 
 #define CHECK_LIMIT_MS 60000
 #define PREPARE_LIMIT_MS 30000
+#define FIRST_LOOK_MS 5000
 #define HISTORY_LIMIT 50
 #define HISTORY_MOST 1000
 #define HISTORY_BYTES ((size_t)8 << 20) /* older flips are left out past this */
@@ -116,6 +117,17 @@ static int MAY_WAIT prepare_on(struct cluster_server *master, struct err *err)
 	return act == ACT_DONE ? 0 : command_failed(err);
 }
 
+/* Right after a start nobody has looked yet. */
+static void MAY_WAIT await_polls(struct cluster *c)
+{
+	int64_t deadline = clock_us() + FIRST_LOOK_MS * 1000;
+
+	while (c->side[CONF_SOURCE].polls == 0 || c->side[CONF_TARGET].polls == 0) {
+		if (fiber_cond_wait(&c->polled, deadline) < 0)
+			return;
+	}
+}
+
 int command_prepare(struct request *r, struct strbuf *ret, struct err *err)
 {
 	struct watched *w;
@@ -125,11 +137,15 @@ int command_prepare(struct request *r, struct strbuf *ret, struct err *err)
 		code = not_in_flip(r, w, err);
 	if (code < 0)
 		return code;
-	enum cluster_master m = cluster_master(w->live->cluster);
-	if (m > CLUSTER_MASTER_TARGET)
-		return err_set(err, -EIO, "%s: no single side takes writes (%s): nothing can be created",
-			w->name, cluster_master_why(m));
 	struct live *live = live_use(w);
+	await_polls(live->cluster);
+	enum cluster_master m = cluster_master(live->cluster);
+	if (m > CLUSTER_MASTER_TARGET) {
+		(void)err_set(err, -EIO, "%s: no single side takes writes (%s): nothing can be created",
+			live->cluster->conf->name, cluster_master_why(m));
+		live_done(live);
+		return err->code;
+	}
 	struct cluster_server *master = &live->cluster->side[m];
 	bool missing = !master->facts.schema_present, dry_run = wire_get_bool(r->args, "dry_run");
 	struct strbuf text = {0};

@@ -46,7 +46,7 @@ void guard_look(struct watched *w)
 		w->guard = NULL;
 		fiber_join(over);
 	}
-	if (cluster_master(c) != CLUSTER_MASTER_BOTH_WRITABLE) {
+	if (w->master != CLUSTER_MASTER_BOTH_WRITABLE) {
 		w->alarmed = false;
 		return;
 	}

@@ -181,8 +181,7 @@ static void cluster_ready(struct strbuf *b, const char *name, struct watched *w)
 
 static void split_brain(struct strbuf *b, const char *name, struct watched *w)
 {
-	sample(b, name, LABELS("cluster", w->name),
-		cluster_master(w->live->cluster) == CLUSTER_MASTER_BOTH_WRITABLE);
+	sample(b, name, LABELS("cluster", w->name), w->master == CLUSTER_MASTER_BOTH_WRITABLE);
 }
 
 static void flips_total(struct strbuf *b, const char *name, struct watched *w)

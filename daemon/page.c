@@ -76,7 +76,7 @@ static void add_flip(struct strbuf *b, const struct watched *w)
 
 static void add_cluster(struct strbuf *b, const struct watched *w)
 {
-	enum cluster_master m = cluster_master(w->live->cluster);
+	enum cluster_master m = w->master;
 	const char *state = watch_state_name(watch_get_state(w));
 
 	strbuf_addf(b, "<tr class=%s>", state);

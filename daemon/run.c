@@ -6,6 +6,7 @@
 
 #include "daemon/metrics.h"
 #include "daemon/server.h"
+#include "daemon/state.h"
 #include "daemon/watch.h"
 #include "lib/base/arena.h"
 #include "lib/base/log.h"
@@ -35,6 +36,16 @@ static void log_step(const struct log_ctx *ctx, const struct wire *detail)
 			what ? ": " : "", what ? what : "");
 }
 
+/* Steps that change who takes writes: what the pollers saw before says nothing any more. */
+static void note_change(struct run *run, const struct wire *detail)
+{
+	const char *step = wire_get_str(detail, "name"), *state = wire_get_str(detail, "state");
+	bool over = !str_eq(state, "running");
+
+	if (str_eq(step, "fence") || str_eq(step, "open"))
+		state_changed(run->watched, over && (str_eq(step, "open") || str_eq(state, "undone")));
+}
+
 static void on_event(const struct flip *flip, const char *type, const struct wire *detail, void *arg)
 {
 	struct run *run = arg;
@@ -43,6 +54,7 @@ static void on_event(const struct flip *flip, const char *type, const struct wir
 	if (str_eq(type, "step")) {
 		ctx.step = wire_get_str(detail, "name");
 		log_step(&ctx, detail);
+		note_change(run, detail);
 	} else if (str_eq(type, "accepted")) {
 		log_at(LOG_LEVEL_NOTICE, &ctx, "flip begins");
 	} else if (str_eq(type, "killed")) {
@@ -92,6 +104,7 @@ static void run_returned(struct run *run)
 
 	run->active = false;
 	log_end(run, document);
+	state_changed(w, true);
 	if (outcome != FLIP_NO_OUTCOME) {
 		w->flips[outcome]++;
 		metrics_observe_flip(run->flip);

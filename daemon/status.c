@@ -125,7 +125,7 @@ static struct wire *blockers(const struct watched *w)
 struct wire *status_cluster(struct watched *w)
 {
 	struct cluster *c = w->live->cluster;
-	enum cluster_master master = cluster_master(c);
+	enum cluster_master master = w->master;
 	struct wire *o = wire_object();
 
 	wire_set_str(o, "name", w->name);

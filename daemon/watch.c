@@ -9,160 +9,11 @@
 #include "daemon/metrics.h"
 #include "daemon/run.h"
 #include "daemon/server.h"
+#include "daemon/state.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/str.h"
 #include "lib/model/wire.h"
-
-static const struct {
-	const char *name;
-	enum log_level level;
-} states[] = {
-	[WATCH_STUCK] = {"stuck", LOG_LEVEL_ERROR},
-	[WATCH_RECOVERING] = {"recovering", LOG_LEVEL_WARNING},
-	[WATCH_ROLLING_BACK] = {"rolling_back", LOG_LEVEL_NOTICE},
-	[WATCH_FLIPPING] = {"flipping", LOG_LEVEL_NOTICE},
-	[WATCH_SPLIT_BRAIN] = {"split_brain", LOG_LEVEL_ERROR},
-	[WATCH_NO_MASTER] = {"no_master", LOG_LEVEL_ERROR},
-	[WATCH_UNREACHABLE] = {"unreachable", LOG_LEVEL_WARNING},
-	[WATCH_SETTLING] = {"settling", LOG_LEVEL_NOTICE},
-	[WATCH_DEGRADED] = {"degraded", LOG_LEVEL_WARNING},
-	[WATCH_OK] = {"ok", LOG_LEVEL_NOTICE},
-};
-
-const char *watch_state_name(enum watch_state state)
-{
-	return (size_t)state < COUNT_OF(states) ? states[state].name : "unknown";
-}
-
-/* State */
-
-static bool running(const struct facts_channel *c)
-{
-	return c && str_ieq(c->io, "Yes") && str_ieq(c->sql, "Yes");
-}
-
-static bool replica_well(const struct cluster_server *s)
-{
-	if (!s->facts.up || !s->facts.read_only)
-		return false;
-	for (int i = 0; i < s->facts.nchannels; i++) {
-		if (running(&s->facts.channels[i]))
-			return true;
-	}
-	return false;
-}
-
-/* Everything that a flip would leave behind: the standby follows the master, the replicas follow somebody. */
-static bool degraded(const struct cluster *c, enum cluster_master master)
-{
-	if (master > CLUSTER_MASTER_TARGET)
-		return true;
-	const struct cluster_server *m = &c->side[master], *standby = &c->side[!master];
-
-	if (!running(facts_channel_from(&standby->facts, m->facts.id.server_id, m->conf->replication_host,
-		    m->conf->replication_port)))
-		return true;
-	for (int i = 0; i < c->nreplicas; i++) {
-		if (!replica_well(&c->replicas[i]))
-			return true;
-	}
-	return false;
-}
-
-static enum watch_state flip_part(const struct watched *w)
-{
-	if (w->unreadable)
-		return WATCH_STUCK;
-	if (!w->run)
-		return WATCH_OK;
-	switch (flip_get_state(w->run->flip)) {
-	case FLIP_STUCK:
-		return WATCH_STUCK;
-	case FLIP_RECOVERING:
-		return WATCH_RECOVERING;
-	case FLIP_RUNNING:
-		if (flip_rolling_back(w->run->flip))
-			return WATCH_ROLLING_BACK;
-		return flip_settling(w->run->flip) ? WATCH_SETTLING : WATCH_FLIPPING;
-	default:
-		return WATCH_OK;
-	}
-}
-
-static enum watch_state servers_part(const struct cluster *c)
-{
-	enum cluster_master master = cluster_master(c);
-
-	if (master == CLUSTER_MASTER_BOTH_WRITABLE)
-		return WATCH_SPLIT_BRAIN;
-	if (master == CLUSTER_MASTER_NONE_WRITABLE)
-		return WATCH_NO_MASTER;
-	if (!c->side[CONF_SOURCE].facts.up || !c->side[CONF_TARGET].facts.up)
-		return WATCH_UNREACHABLE;
-	return degraded(c, master) ? WATCH_DEGRADED : WATCH_OK;
-}
-
-enum watch_state watch_get_state(const struct watched *w)
-{
-	enum watch_state flip = flip_part(w), servers = servers_part(w->live->cluster);
-
-	return flip < servers ? flip : servers;
-}
-
-/* Readiness */
-
-static const struct facts *replica_facts(const struct cluster *c, struct arena *arena)
-{
-	struct facts *all = arena_alloc(arena, sizeof(*all) * (size_t)(c->nreplicas + 1));
-
-	for (int i = 0; i < c->nreplicas; i++)
-		all[i] = c->replicas[i].facts;
-	return all;
-}
-
-/* Once for each pair of polls, for the direction away from the master: the other one is never ready. */
-static void judge(struct watched *w)
-{
-	struct cluster *c = w->live->cluster;
-	enum cluster_master master = cluster_master(c);
-	enum conf_side from = master <= CLUSTER_MASTER_TARGET ? (enum conf_side)master : !w->judged_to;
-	struct cluster_server *old = &c->side[from], *new = &c->side[!from];
-
-	if (old->polls == w->judged_polls[from] || new->polls == w->judged_polls[!from])
-		return;
-	struct arena *arena = arena_new();
-	struct check_input input = {
-		.conf = c->conf,
-		.from = from,
-		.to = !from,
-		.old_facts = &old->facts,
-		.new_facts = &new->facts,
-		.old_error = old->error.code ? &old->error : NULL,
-		.new_error = new->error.code ? &new->error : NULL,
-		.nreplicas = c->nreplicas,
-		.replicas = replica_facts(c, arena),
-		.journal_id = journal_id(w->server->journal),
-		.flip_id = "",
-		.wall_ms = clock_wall_ms(),
-		.new_heartbeat_lag_ms = new->heartbeat_lag_ms,
-		.own_host = w->server->host,
-	};
-	preflight_judge(&input, true, arena, &w->judged);
-	arena_free(w->judged_arena);
-	w->judged_arena = arena;
-	w->judged_to = !from;
-	w->judged_polls[from] = old->polls;
-	w->judged_polls[!from] = new->polls;
-}
-
-bool watch_ready(const struct watched *w, enum conf_side to)
-{
-	const struct cluster *c = w->live->cluster;
-
-	return w->judged_arena && w->judged_to == to && w->judged.ready && !w->run && !w->unreadable &&
-	       cluster_master(c) == (enum cluster_master) !to;
-}
 
 /* After each poll */
 
@@ -200,20 +51,32 @@ static bool all_polled(struct cluster *c)
 /* Changes of master and state are logged once. In a flip the steps tell the same. */
 static void note_state(struct watched *w)
 {
+	static const enum log_level levels[WATCH_STATES] = {
+		[WATCH_STUCK] = LOG_LEVEL_ERROR,
+		[WATCH_RECOVERING] = LOG_LEVEL_WARNING,
+		[WATCH_ROLLING_BACK] = LOG_LEVEL_NOTICE,
+		[WATCH_FLIPPING] = LOG_LEVEL_NOTICE,
+		[WATCH_SPLIT_BRAIN] = LOG_LEVEL_ERROR,
+		[WATCH_NO_MASTER] = LOG_LEVEL_ERROR,
+		[WATCH_UNREACHABLE] = LOG_LEVEL_WARNING,
+		[WATCH_SETTLING] = LOG_LEVEL_NOTICE,
+		[WATCH_DEGRADED] = LOG_LEVEL_WARNING,
+		[WATCH_OK] = LOG_LEVEL_NOTICE,
+	};
 	struct log_ctx ctx = {.cluster = w->name};
-	enum cluster_master master = cluster_master(w->live->cluster);
-	enum watch_state state = watch_get_state(w);
+	enum cluster_master was = w->master;
 
+	w->master = state_find_master(w);
 	if (!all_polled(w->live->cluster))
 		return;
-	if (master != w->master && master <= CLUSTER_MASTER_TARGET && !w->run)
-		log_at(LOG_LEVEL_NOTICE, &ctx, "the master is %s", conf_side_name((enum conf_side)master));
-	w->master = master;
+	if (w->master != was && w->master <= CLUSTER_MASTER_TARGET)
+		log_at(LOG_LEVEL_NOTICE, &ctx, "the master is %s", conf_side_name((enum conf_side)w->master));
+	enum watch_state state = watch_get_state(w);
 	if (state == w->state)
 		return;
-	log_at(states[state].level, &ctx, "state %s%s%s", states[state].name,
+	log_at(levels[state], &ctx, "state %s%s%s", watch_state_name(state),
 		w->state < WATCH_STATES ? ", was " : "",
-		w->state < WATCH_STATES ? states[w->state].name : "");
+		w->state < WATCH_STATES ? watch_state_name(w->state) : "");
 	w->state = state;
 }
 
@@ -226,9 +89,13 @@ static void on_poll(struct cluster_server *s, void *arg)
 	if (s->facts.up)
 		metrics_observe_poll(s->poll_us);
 	note_server(w, s);
-	judge(w);
+	state_note_poll(w, s);
 	note_state(w);
+	state_judge(w);
 	guard_look(w);
+	/* Both seen open or closed, but not at the same time: the next look tells. */
+	if (!w->run && w->master != cluster_master(s->cluster))
+		cluster_poke(s->cluster);
 }
 
 /* Life */
@@ -286,6 +153,8 @@ static void reset_view(struct watched *w, const struct cluster *c)
 	w->judged = (struct preflight){0};
 	w->judged_to = CONF_TARGET;
 	w->judged_polls[0] = w->judged_polls[1] = 0;
+	w->seen[0] = w->seen[1] = (struct watch_seen){0};
+	w->changed_ms = w->changed_polls[0] = w->changed_polls[1] = 0;
 }
 
 int watch_new(struct server *server, struct conf *snapshot, const struct conf_cluster *conf,

@@ -29,6 +29,12 @@ enum watch_state {
 };
 const char *watch_state_name(enum watch_state);
 
+/* A side as the last polls saw it. */
+struct watch_seen {
+	bool up, open;
+	int64_t since_ms, last_ms; /* monotonic; it was like that at every poll in between */
+};
+
 /* A live cluster that requests and flips may hold across waits while a reload puts another in its place. */
 struct live {
 	struct cluster *cluster;
@@ -49,9 +55,11 @@ struct watched {
 	int64_t last_blackout_us; /* -1 none */
 	int guarded;		  /* the side that the last flip left closed; -1 not known */
 	int64_t flips[FLIP_OUTCOME_STUCK + 1]; /* ended since the start, by outcome */
-	/* as last logged */
-	enum watch_state state;
-	enum cluster_master master;
+	enum cluster_master master;	       /* as far as the polls fit together */
+	enum watch_state state;		       /* as last logged */
+	struct watch_seen seen[2];	       /* by side */
+	int64_t changed_ms; /* a flip changed who takes writes then; what was seen before counts no more */
+	int64_t changed_polls[2];
 	bool *server_up;
 	bool alarmed;	     /* the guard has called out this opening */
 	struct fiber *guard; /* closes it again; NULL none */

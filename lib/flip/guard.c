@@ -183,9 +183,11 @@ bool kill_exempt(const struct flip *f, const struct flip_side *side, const struc
 {
 	uint64_t probe[2];
 
-	if (!s->user[0] || !strcmp(s->user, "system user") || !strcmp(s->user, "event_scheduler") ||
-		!strcmp(s->user, "unauthenticated user"))
-		return true;
+	static const char *const server_own[] = {"system user", "event_scheduler", "unauthenticated user", "rdsadmin", "rdsrepladmin"};
+
+	for (size_t i = 0; i < COUNT_OF(server_own); i++)
+		if (!strcmp(s->user, server_own[i]))
+			return true;
 	if (starts_with(s->command, "Binlog Dump") || starts_with(s->command, "Slave") || !strcmp(s->command, "Daemon"))
 		return true;
 	if (str_eq(s->user, side->server->conf->account.user) || is_listed(&f->policy.exempt_users, s->user))

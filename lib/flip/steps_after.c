@@ -189,45 +189,86 @@ int MAY_WAIT step_flush_again(struct flip *f, struct err *err)
 	return act == ACT_DONE ? 0 : STEP_SKIPPED;
 }
 
+/*
+ * True once the replica has all of old. Its position may be past the final one already: old is new's replica by now and
+ * passes new's writes on; old itself is proven unmoved, so a later number can only be new's.
+ */
+static bool has_all_of_old(const struct flip *f, const struct facts *facts)
+{
+	return gtid_reached(&facts->position.slave_pos, &f->final.binlog_pos);
+}
+
+static int MAY_WAIT await_all_of_old(
+	struct flip *f, struct session *s, struct arena *a, int64_t deadline_us, struct facts **ret, struct err *err)
+{
+	for (;;) {
+		int rc = side_facts(s, a, ret, err);
+
+		if (rc < 0 || has_all_of_old(f, *ret))
+			return rc;
+		if (clock_us() > deadline_us)
+			return err_set(err, -ETIME, "it has not all of %s yet", f->old_side.server->conf->name);
+		rc = fiber_sleep_ms(50);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+/*
+ * By GTID its own position goes on. By file it goes on from where new stood between its last applied and its first own
+ * write, which is right only for a replica that stands exactly at old's final position; one that is past it goes on by
+ * GTID, which MariaDB keeps in either mode.
+ */
+static void follow_of_replica(struct flip *f, const struct facts *facts, const char *name, struct node_follow *ret)
+{
+	const struct facts_channel *ch = facts_channel_from(facts, f->old_side.identity.server_id, NULL, 0);
+	bool exact = ch && !strcmp(ch->exec_log_file, f->final.file) && ch->exec_log_pos == f->final.pos;
+
+	way_back(f, ret);
+	ret->has_slave_pos = false;
+	if (!f->use_gtid && !exact) {
+		ret->use_gtid = true;
+		flip_warn(f, "replica %s follows %s by GTID from now on: it had gone past the final position", name,
+			f->new_side.server->conf->name);
+	}
+	str_copy(ret->file, sizeof(ret->file), f->repoint.file);
+	ret->pos = f->repoint.pos;
+}
+
+static int MAY_WAIT repoint_on(
+	struct flip *f, struct session *s, const char *name, int64_t deadline_us, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts *facts = NULL;
+	struct node_follow follow;
+	int rc = side_facts(s, a, &facts, err);
+
+	if (rc < 0)
+		return rc;
+	if (channel_from_new(f, facts)) /* an earlier try has done it */
+		return await_replication(f, s, name, err);
+	rc = await_all_of_old(f, s, a, deadline_us, &facts, err);
+	if (rc == 0 && !f->use_gtid) {
+		rc = flip_rc(node_stop_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
+		if (rc == 0)
+			rc = side_facts(s, a, &facts, err);
+	}
+	if (rc < 0)
+		return rc;
+	follow_of_replica(f, facts, name, &follow);
+	rc = flip_rc(node_follow(s, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
+	return rc < 0 ? rc : await_replication(f, s, name, err);
+}
+
 static int MAY_WAIT repoint_one(struct flip *f, struct cluster_server *r, int64_t deadline_us, struct err *err)
 {
 	struct session *s = NULL;
-	struct arena *a CLEANUP(arena_freep) = arena_new();
-	struct node_follow follow;
-	struct node_goal goal;
-	struct facts *facts = NULL;
-	enum act act = ACT_REFUSED;
 	int rc = session_open(r->node, SESSION_ACT, NULL, flip_deadline(ROUND_TRIP_MS), &s, err);
 
 	if (rc < 0)
 		return rc;
 	session_tag(s, f->id, "repoint");
-	rc = side_facts(s, a, &facts, err);
-	if (rc == 0 && channel_from_new(f, facts)) { /* an earlier try has done it */
-		rc = await_replication(f, s, r->conf->name, err);
-		session_close(s);
-		return rc;
-	}
-	goal_of(f, &goal);
-	while (rc == 0 && act != ACT_DONE && clock_us() < deadline_us) {
-		err_clear(err);
-		act = node_wait_position(s, &goal, 1000, flip_deadline(3000), err);
-		if (act == ACT_UNKNOWN)
-			rc = flip_rc(act, err);
-		else if (act == ACT_REFUSED)
-			rc = fiber_sleep_ms(50);
-	}
-	if (rc == 0 && act != ACT_DONE)
-		rc = -ETIME;
-	if (rc == 0) {
-		way_back(f, &follow);
-		follow.has_slave_pos = false; /* its own position goes on: it has all of old, and new knows it */
-		str_copy(follow.file, sizeof(follow.file), f->repoint.file);
-		follow.pos = f->repoint.pos;
-		rc = flip_rc(node_follow(s, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
-	}
-	if (rc == 0)
-		rc = await_replication(f, s, r->conf->name, err);
+	rc = repoint_on(f, s, r->conf->name, deadline_us, err);
 	session_close(s);
 	return rc;
 }

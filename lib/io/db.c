@@ -247,7 +247,6 @@ static int wait_status(struct db *db, int wanted, int64_t deadline_us, int *ret_
 static int wait_query(struct db *db, const char *sql, int64_t deadline_us, int *ret)
 {
 	ERR_clear_error();
-
 	int wanted = mysql_real_query_start(ret, db->mysql, sql, (unsigned long)strlen(sql));
 
 	while (wanted) {
@@ -262,7 +261,6 @@ static int wait_query(struct db *db, const char *sql, int64_t deadline_us, int *
 static int wait_store(struct db *db, int64_t deadline_us, MYSQL_RES **ret)
 {
 	ERR_clear_error();
-
 	int wanted = mysql_store_result_start(ret, db->mysql);
 
 	while (wanted) {
@@ -277,7 +275,6 @@ static int wait_store(struct db *db, int64_t deadline_us, MYSQL_RES **ret)
 static int wait_next(struct db *db, int64_t deadline_us, int *ret)
 {
 	ERR_clear_error();
-
 	int wanted = mysql_next_result_start(ret, db->mysql);
 
 	while (wanted) {

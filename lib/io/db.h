@@ -57,5 +57,11 @@ int64_t db_get_int(const struct db_result *, int row, const char *column, int64_
 struct strbuf;
 void db_quote(struct strbuf *, const char *s);
 void db_quote_name(struct strbuf *, const char *s); /* `a``b` */
+/*
+ * For grammar that takes a quoted string and nothing else (CHANGE MASTER, IDENTIFIED BY: MariaDB 10.11 answers 1064 to
+ * a hexadecimal literal). Never ends early in any sql_mode, but a backslash is read as itself only where the session's
+ * sql_mode lacks NO_BACKSLASH_ESCAPES: set it before.
+ */
+void db_quote_text(struct strbuf *, const char *s);
 
 #endif

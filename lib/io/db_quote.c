@@ -19,12 +19,13 @@ static bool plain(const char *s)
 	return str_utf8_valid(s, strlen(s));
 }
 
-static void add_doubled(struct strbuf *b, const char *s, char quote)
+/* Writes s between quotes, the quote itself and what is in also_double twice. */
+static void add_doubled(struct strbuf *b, const char *s, char quote, const char *also_double)
 {
 	strbuf_addn(b, &quote, 1);
 	for (; *s; s++) {
-		if (*s == quote)
-			strbuf_addn(b, &quote, 1);
+		if (*s == quote || strchr(also_double, *s))
+			strbuf_addn(b, s, 1);
 		strbuf_addn(b, s, 1);
 	}
 	strbuf_addn(b, &quote, 1);
@@ -45,12 +46,17 @@ void db_quote(struct strbuf *b, const char *s)
 	if (!s)
 		strbuf_add(b, "NULL");
 	else if (plain(s))
-		add_doubled(b, s, '\'');
+		add_doubled(b, s, '\'', "");
 	else
 		add_hex(b, s);
 }
 
 void db_quote_name(struct strbuf *b, const char *s)
 {
-	add_doubled(b, s ? s : "", '`');
+	add_doubled(b, s ? s : "", '`', "");
+}
+
+void db_quote_text(struct strbuf *b, const char *s)
+{
+	add_doubled(b, s ? s : "", '\'', "\\");
 }

@@ -44,8 +44,9 @@ static void child_unlink(struct child *c)
 {
 	struct child **p = &children;
 
-	while (*p != c)
+	while (*p && *p != c)
 		p = &(*p)->next;
+	assert(*p);
 	*p = c->next;
 }
 
@@ -228,6 +229,7 @@ int proc_run(const char *const argv[], const char *const env[], int64_t deadline
 	r = child_new(argv, env, &c);
 	if (r < 0)
 		return err_set(e, r, "cannot run %s: %s", argv[0], strerror(-r));
+	assert(c);
 
 	while (!c->exited && r == 0)
 		r = fiber_cond_wait(&c->cond, deadline_us);

@@ -212,12 +212,43 @@ static void read_sessions(const struct db_result *r, struct reading *to)
 		dialect_copy(s->state, sizeof(s->state), r, i, "state");
 		dialect_copy(s->info, sizeof(s->info), r, i, "info");
 		s->time_ms = db_get_int(r, i, "time_ms", 0);
-		s->trx_rows = (uint64_t)db_get_int(r, i, "trx_rows", 0);
-		s->trx_age_ms = db_get_int(r, i, "trx_age_ms", -1);
-		s->holds_tables = db_get_int(r, i, "holds_tables", 0) == 1;
+		s->trx_age_ms = -1;
 	}
 	to->facts->sessions = v;
 	to->facts->nsessions = r->rows;
+}
+
+/* The session that row of a later result set speaks of; NULL when it came after the list, or went. */
+static struct facts_session *session_of(
+	const struct db_result *r, int row, const char *column, struct reading *to)
+{
+	uint64_t id = (uint64_t)db_get_int(r, row, column, 0);
+
+	for (int i = 0; i < to->facts->nsessions; i++) {
+		if (to->facts->sessions[i].id == id)
+			return &to->facts->sessions[i];
+	}
+	return NULL;
+}
+
+static void read_transactions(const struct db_result *r, struct reading *to)
+{
+	for (int i = 0; i < r->rows; i++) {
+		struct facts_session *s = session_of(r, i, "trx_session", to);
+		if (!s)
+			continue;
+		s->trx_rows = (uint64_t)db_get_int(r, i, "trx_rows", 0);
+		s->trx_age_ms = db_get_int(r, i, "trx_age_ms", -1);
+	}
+}
+
+static void read_lockers(const struct db_result *r, struct reading *to)
+{
+	for (int i = 0; i < r->rows; i++) {
+		struct facts_session *s = session_of(r, i, "locker", to);
+		if (s)
+			s->holds_tables = true;
+	}
 }
 
 static void read_bypass(const struct db_result *r, struct reading *to)
@@ -293,7 +324,8 @@ static const struct {
 	{"File", read_master_status}, {"wall_ms", read_core}, {"Connection_name", read_channels},
 	{"Variable_name", read_named}, {"schema_tables", read_schema}, {"heartbeat_ms", read_heartbeat},
 	{"flip_id", read_flip_row}, {"origin", read_origin}, {"process_id", read_sessions},
-	{"bypass_user", read_bypass}, {"events_enabled", read_events}, {"formatID", read_xa},
+	{"trx_session", read_transactions}, {"locker", read_lockers}, {"bypass_user", read_bypass},
+	{"events_enabled", read_events}, {"formatID", read_xa},
 	{"Grants for", read_grants}, /* "Grants for flipd@%" */
 };
 

@@ -209,8 +209,10 @@ static int set_up(struct journal_sql *s, struct err *err)
 		r = use_wal(s, err);
 	if (r == 0)
 		r = prepare_all(s, err);
-	if (r == 0)
+	if (r == 0) {
 		tidy_at_close(s, true);
+		journal_sql_tidy(s); /* the next write begins at the log's start again */
+	}
 	return r;
 }
 

@@ -149,7 +149,7 @@ class Case:
         with Lab() as lab:
             lab.keep = False
             self.lab = lab
-            lab.cluster(options=self.spec.get("options"))
+            lab.cluster(options=self.spec.get("options"), admin=True)
             if self.zone:
                 lab.dns(zones=[self.zone])
             far = lab.distance(EACH_WAY_MS) if self.spec.get("far") else {}

@@ -1,5 +1,5 @@
 """The accounts of a lab: exactly what `flipctl grants mariadb` prints, plus the application's (app; batch may lock tables)
-and admin, which may do everything: the bench's floor and the plain flips use it."""
+and, where asked, admin, which may do everything: the bench's floor uses it."""
 
 import secrets
 import subprocess
@@ -17,9 +17,15 @@ CREATE USER 'app'@'%' IDENTIFIED BY 'PASSWORD_OF_app'
 GRANT SELECT, INSERT, UPDATE, DELETE ON `app`.* TO 'app'@'%'
 CREATE USER 'batch'@'%' IDENTIFIED BY 'PASSWORD_OF_batch'
 GRANT SELECT, INSERT, UPDATE, DELETE, LOCK TABLES ON `app`.* TO 'batch'@'%'
+"""
+
+ADMIN = """\
 CREATE USER 'admin'@'%' IDENTIFIED BY 'PASSWORD_OF_admin'
 GRANT ALL ON *.* TO 'admin'@'%'
 """
+
+# The one root that is left is the lab's own, on the socket.
+TIDY = ["DELETE FROM mysql.global_priv WHERE user IN ('', 'root') AND host <> 'localhost'", "FLUSH LOCAL PRIVILEGES"]
 
 USERS = ("flipd", "flipd_probe", "repl", "app", "batch", "admin")
 
@@ -37,10 +43,10 @@ def grants_text(flavor="mariadb"):
     return done.stdout, "flipctl grants " + flavor
 
 
-def statements(passwords, text):
+def statements(passwords, text, admin=False):
     """One statement a line, placeholders filled in; comment lines and closing semicolons are nothing."""
-    result = []
-    for line in (text + OURS).splitlines():
+    result = list(TIDY)
+    for line in (text + OURS + (ADMIN if admin else "")).splitlines():
         line = line.strip().rstrip(";")
         if not line or line.startswith("--"):
             continue

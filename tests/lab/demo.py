@@ -169,7 +169,7 @@ def demo(keep=False, plain=False):
 
 def _demo(lab, keep, plain):
     daemon = build(lab, plain)
-    loads = [lab.load(name="writers", zone=ZONES[0], writers=8, interval_ms=5),
+    loads = [lab.load(name="writers", zone=ZONES[0], writers=8, interval_ms=10),
              lab.load(name="probe", zone=ZONES[1], writers=1, interval_ms=2, first_writer=8)]
     say("  8 writers follow db.%s, a probe follows db.%s; both ask the name server at every new connection", *ZONES)
     try:

@@ -76,7 +76,8 @@ class Flipd:
 
     def cluster(self, zones=None):
         lab = self.lab
-        cluster = {side: {"host": lab.servers[side].address, "port": lab.servers[side].port}
+        cluster = {side: {"host": lab.servers[side].address, "port": lab.servers[side].port,
+                          "boots_fenced": lab.servers[side].options.get("read_only") == "1"}
                    for side in ("source", "target")}
         replicas = [s for n, s in lab.servers.items() if n not in cluster]
         if replicas:
@@ -112,8 +113,12 @@ class Flipd:
     def ctl(self, *args, timeout=120):
         """One flipctl call, waited for."""
         begin = time.monotonic()
-        done = subprocess.run(self.command(*args), capture_output=True, text=True, timeout=timeout, env=self.env,
-                              stdin=subprocess.DEVNULL)
+        try:
+            done = subprocess.run(self.command(*args), capture_output=True, text=True, timeout=timeout, env=self.env,
+                                  stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            raise LabError("flipctl %s: no end after %g s\n%s" % (" ".join(map(str, args)), timeout,
+                                                                 self.process.log_tail(30))) from None
         return Answer(done.returncode, done.stdout, done.stderr, time.monotonic() - begin)
 
     def ctl_start(self, *args):

@@ -88,7 +88,7 @@ class Lab:
         self.servers[name] = server
         return server
 
-    def cluster(self, replicas=(), gtid=True, options=None, tls=False, semi_sync=False, **by_name):
+    def cluster(self, replicas=(), gtid=True, options=None, tls=False, semi_sync=False, admin=False, **by_name):
         """source (open), target (closed, follows it) and replicas; options for all, then those given by_name."""
         self.gtid = gtid
         common = dict(options or {})
@@ -100,7 +100,7 @@ class Lab:
         text, self.grants_from = accounts.grants_text()
         for server in self.servers.values():
             server.wait_up()
-            server.unlogged(accounts.statements(self.passwords, text))
+            server.unlogged(accounts.statements(self.passwords, text, admin))
         self._replicate(tls)
         return self
 

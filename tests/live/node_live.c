@@ -1,7 +1,7 @@
 /*
  * node_live: goes through every verb of node.h against two real servers and says what was not so.
  *
- *     node_live HOST PORT_A PORT_B ADMIN PASSWORD
+ *     node_live HOST_A PORT_A HOST_B PORT_B ADMIN PASSWORD
  *
  * Both servers are disposable: ADMIN (all privileges) resets their logs, replication and accounts. Server ids
  * differ, binlog and log_slave_updates are on, gtid_strict_mode too. All else is done by the accounts of
@@ -19,7 +19,7 @@ struct side sides[2];
 struct arena *arena;
 struct err err;
 int checks;
-static const char *args[5];
+static const char *args[6];
 
 struct db_result *admin_ask(struct side *s, const char *sql)
 {
@@ -111,12 +111,12 @@ static void make_accounts(struct side *s)
 static void reset(struct side *s)
 {
 	static const char *const statements[] = {"SET SESSION sql_log_bin=0", "STOP ALL SLAVES",
-		"RESET SLAVE ALL", "SET GLOBAL read_only=0", "SET GLOBAL event_scheduler=OFF",
-		"DROP DATABASE IF EXISTS flipd", "DROP DATABASE IF EXISTS app",
-		"DROP USER IF EXISTS flipd@'%'", "DROP USER IF EXISTS flipd_probe@'%'",
-		"DROP USER IF EXISTS repl@'%'", "DROP USER IF EXISTS app@'%'",
-		"DROP USER IF EXISTS walker@'%'", "DROP USER IF EXISTS byrole@'%'",
-		"DROP ROLE IF EXISTS inner_role", "DROP ROLE IF EXISTS outer_role"};
+		"RESET SLAVE ALL", "SET GLOBAL event_scheduler=OFF", "DROP DATABASE IF EXISTS flipd",
+		"DROP DATABASE IF EXISTS app", "DROP USER IF EXISTS flipd@'%'",
+		"DROP USER IF EXISTS flipd_probe@'%'", "DROP USER IF EXISTS repl@'%'",
+		"DROP USER IF EXISTS app@'%'", "DROP USER IF EXISTS walker@'%'",
+		"DROP USER IF EXISTS byrole@'%'", "DROP ROLE IF EXISTS inner_role",
+		"DROP ROLE IF EXISTS outer_role"};
 
 	for (size_t i = 0; i < COUNT_OF(statements); i++)
 		admin(s, "%s", statements[i]);
@@ -134,11 +134,13 @@ static void set_the_stage(int i)
 {
 	static const char *const names[] = {"source", "target"};
 	struct side *s = &sides[i];
-	const struct db_opts opts = {
-		.host = args[0], .port = (uint16_t)atoi(args[1 + i]), .user = args[3], .password = args[4]};
+	const struct db_opts opts = {.host = args[2 * i],
+		.port = (uint16_t)atoi(args[2 * i + 1]),
+		.user = args[4],
+		.password = args[5]};
 
 	s->conf = (struct conf_server){.name = names[i],
-		.host = args[0],
+		.host = opts.host,
 		.port = opts.port,
 		.account = {"flipd", "flipd"},
 		.replication = {"repl", "repl"},
@@ -146,12 +148,15 @@ static void set_the_stage(int i)
 	s->node = node_new(&s->conf, "shard1", "flipd");
 	CHECK(db_open(&opts, IN(5000), &s->admin, &err) == 0);
 	reset(s);
-	/* What a restart leaves is asked before anything sets read_only in this life of the server. */
 	s->watch = open_as(s, SESSION_WATCH, NULL);
+	/* Asked before anything sets read_only in this life of the server; the test that starts it knows what
+	 * it is. */
+	printf("%s boots_read_only %d\n", names[i], look(s, 0)->boots_read_only);
 	s->act = open_as(s, SESSION_ACT, NULL);
 	s->lock = open_as(s, SESSION_LOCK, NULL);
 	s->reaper = open_as(s, SESSION_REAPER, NULL);
 	s->heartbeat = open_as(s, SESSION_HEARTBEAT, NULL);
+	DONE(node_unfence(s->lock, IN(1000), &err));
 	s->probe = open_as(s, SESSION_PROBE, &(struct conf_account){"flipd_probe", "flipd_probe"});
 }
 
@@ -210,12 +215,12 @@ static void run(void *arg)
 
 int main(int argc, char **argv)
 {
-	if (argc != 6) {
-		(void)fprintf(stderr, "usage: node_live HOST PORT_A PORT_B ADMIN PASSWORD\n");
+	if (argc != 7) {
+		(void)fprintf(stderr, "usage: node_live HOST_A PORT_A HOST_B PORT_B ADMIN PASSWORD\n");
 		return 1;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 6; i++)
 		args[i] = argv[i + 1];
 	if (loop_init() < 0 || work_init() < 0)
 		return 1;

@@ -20,6 +20,8 @@ static char top[64];   /* the test's own */
 static char dir[96];   /* state_dir: top/state, not there yet */
 static char file[128]; /* dir/journal.db */
 
+static bool in_fiber;
+
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
 	(void)st, (void)flag, (void)ftw;
@@ -40,7 +42,9 @@ static int place_make(void **state)
 static int place_remove(void **state)
 {
 	(void)state;
-	loop_free();
+	/* A test that failed left its fiber by a jump: the loop is lost, but what failed is still printed. */
+	if (!in_fiber)
+		loop_free();
 	return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -50,7 +54,9 @@ static void run(void (*fn)(void *arg), void *arg)
 	struct fiber *f = fiber_spawn("test", fn, arg);
 
 	fiber_detach(f);
+	in_fiber = true;
 	loop_run();
+	in_fiber = false;
 	assert_int_equal(fiber_count(), 0);
 }
 

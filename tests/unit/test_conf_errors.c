@@ -105,7 +105,18 @@ static void daemon_keys(void **state)
 	}
 }
 
-/* In defaults, without a cluster that uses them. */
+/* Each in defaults, without a cluster that uses it. */
+static void check_defaults(const struct bad *rows, size_t n)
+{
+	char text[512], says[512];
+
+	for (size_t i = 0; i < n; i++) {
+		(void)snprintf(text, sizeof(text), "defaults:\n  %s\n", rows[i].text);
+		(void)snprintf(says, sizeof(says), "t:2: defaults.%s", rows[i].says);
+		check(text, says);
+	}
+}
+
 static void policy_keys(void **state)
 {
 	static const struct bad rows[] = {
@@ -157,6 +168,15 @@ static void policy_keys(void **state)
 		{"endpoints: []", "endpoints: may not stand here, only in a cluster"},
 		{"host: a", "host: may not stand here, only in a server"},
 		{"name: a", "name: may not stand here, only in a replica"},
+	};
+
+	(void)state;
+	check_defaults(rows, COUNT_OF(rows));
+}
+
+static void connection_keys(void **state)
+{
+	static const struct bad rows[] = {
 		{"port: 0", "port: 0 is outside 1 to 65535"},
 		{"port: 65536", "port: 65536 is outside 1 to 65535"},
 		{"port: mysql", "port: a whole number is wanted, not 'mysql'"},
@@ -206,14 +226,9 @@ static void policy_keys(void **state)
 		{"password: [x]", "password: a value is missing"},
 		{"max_lagg: 1s", "max_lagg: unknown key"},
 	};
-	char text[512], says[512];
 
 	(void)state;
-	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		(void)snprintf(text, sizeof(text), "defaults:\n  %s\n", rows[i].text);
-		(void)snprintf(says, sizeof(says), "t:2: defaults.%s", rows[i].says);
-		check(text, says);
-	}
+	check_defaults(rows, COUNT_OF(rows));
 }
 
 #define DEFAULTS "defaults: {user: u, replication: {user: r}}\n"
@@ -391,6 +406,7 @@ int main(void)
 		cmocka_unit_test(yaml),
 		cmocka_unit_test(daemon_keys),
 		cmocka_unit_test(policy_keys),
+		cmocka_unit_test(connection_keys),
 		cmocka_unit_test(clusters),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(groups),

@@ -79,6 +79,10 @@ static void test_never_ends_early(void **state)
 		assert_int_equal(read_literal(b.data, true), b.len);
 		assert_int_equal(read_literal(b.data, false), b.len);
 		strbuf_free(&b);
+		db_quote_text(&b, text);
+		assert_int_equal(read_literal(b.data, true), b.len);
+		assert_int_equal(read_literal(b.data, false), b.len);
+		strbuf_free(&b);
 	}
 }
 
@@ -91,6 +95,16 @@ static void test_names(void **state)
 	strbuf_add(&b, ".");
 	db_quote_name(&b, "it's \\");
 	assert_string_equal(strbuf_str(&b), "`a``b`.`it's \\`");
+	strbuf_free(&b);
+}
+
+static void test_text(void **state)
+{
+	struct strbuf b = {0};
+	(void)state;
+
+	db_quote_text(&b, "it's \\ ok");
+	assert_string_equal(strbuf_str(&b), "'it''s \\\\ ok'");
 	strbuf_free(&b);
 }
 
@@ -120,6 +134,7 @@ int main(void)
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_never_ends_early),
 		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_result_lookup),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

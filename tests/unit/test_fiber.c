@@ -3,13 +3,11 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <cmocka.h>
 
 #include "lib/base/clock.h"
-#include "lib/base/str.h"
 #include "lib/io/fiber.h"
 #include "lib/io/loop.h"
 

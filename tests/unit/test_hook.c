@@ -19,7 +19,7 @@
 #include "lib/provider/provider.h"
 #include "tests/unit/peer.h"
 
-static char dir[] = "/tmp/test_hook_XXXXXX";
+static char dir[] = "/tmp/test_hook.XXXXXX";
 static const struct conf_server source = {.name = "source", .host = "10.1.0.5", .port = 3306};
 static const struct conf_server target = {.name = "target", .host = "b.example.test", .port = 3307};
 static const struct provider_ctx forth = {.cluster = "shard1",

@@ -87,7 +87,7 @@ static void test_tag(void **state)
 	session_tag(&s, "20261121-1", "open");
 	assert_string_equal(s.tag, "/* flipd 20261121-1 open */ ");
 	session_tag(&s, "x*/; DROP", "a b");
-	assert_string_equal(s.tag, "/* flipd x_____DROP a_b */ ");
+	assert_string_equal(s.tag, "/* flipd x____DROP a_b */ ");
 	session_tag(&s, NULL, "open");
 	assert_string_equal(s.tag, "");
 	memset(longer, 'x', sizeof(longer) - 1);

@@ -1,0 +1,200 @@
+/*
+ * crashpoint: kills flipd at the k-th write of its journal, or makes that write fail. For LD_PRELOAD:
+ *
+ *     gcc -shared -fPIC -O2 -o build/tests/fault/crashpoint.so tests/fault/crashpoint.c
+ *
+ *     FLIPD_CRASH_AT=k             SIGKILL at commit k (k = 1, 2, ...)
+ *     FLIPD_CRASH_WHEN=before|after   before it is begun (default), or when it has returned
+ *     FLIPD_JOURNAL_FAIL_AT=k      commit k fails as on a full disk, its repetition too
+ *     FLIPD_CRASH_FROM=start       count every commit of the process, for crashes in recovery; else see below
+ *     FLIPD_CRASH_LOG=file         a line for each commit: "k full|normal verb:kind/step,..."
+ *
+ * The journal (lib/store/journal_sql.c) commits by sqlite3_step() of a kept statement whose text is "COMMIT";
+ * that call is what counts. Commits are counted from the first that holds the begin of a flip, "INSERT INTO
+ * flip(...)": it is number 1. What a commit holds is read from the statements stepped since the last "BEGIN
+ * IMMEDIATE":
+ *
+ *     "INSERT INTO flip(id, ...)"                   begin
+ *     "INSERT INTO record(flip_id, kind, step, ...)"  record:kind/step
+ *     "UPDATE flip SET state = ?2 ..."              save:state
+ *
+ * and its durability from the last "PRAGMA synchronous = FULL|NORMAL" given to sqlite3_exec(). When the
+ * journal repeats a commit that was made to fail (it gives up its ballast and tries once more), that is not a
+ * new one: it holds the same, and fails the same.
+ *
+ * Which commit is which: run once without FLIPD_CRASH_AT and read the log. Records that need not be on disk
+ * go along with whatever comes next, so numbers may differ between runs by what happened to be queued; the
+ * words do not.
+ */
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HOLDS_MOST 4000
+
+/* All on the journal's own thread, and on the thread that opens the journal before that. */
+static struct {
+	bool read, after;
+	long crash_at, fail_at;
+	const char *log;
+
+	bool full, counting, failed;
+	long commit;
+	char holds[HOLDS_MOST];	       /* of the transaction under way */
+	char failed_holds[HOLDS_MOST]; /* of the one that was made to fail */
+} point = {.full = true};
+
+static long number_of(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? strtol(text, NULL, 10) : 0;
+}
+
+static void read_environment(void)
+{
+	const char *when = getenv("FLIPD_CRASH_WHEN"), *from = getenv("FLIPD_CRASH_FROM");
+
+	if (point.read)
+		return;
+	point.crash_at = number_of("FLIPD_CRASH_AT");
+	point.fail_at = number_of("FLIPD_JOURNAL_FAIL_AT");
+	point.counting = from && strcmp(from, "start") == 0;
+	point.after = when && strcmp(when, "after") == 0;
+	point.log = getenv("FLIPD_CRASH_LOG");
+	point.read = true;
+}
+
+/* Copies the n-th (from 0) quoted text of an expanded statement; "" when there is none. */
+static void quoted(const char *sql, int n, char *buf, size_t size)
+{
+	size_t len = 0;
+	bool inside = false;
+
+	for (; *sql && n >= 0; sql++) {
+		if (*sql == '\'') {
+			n -= inside;
+			inside = !inside;
+		} else if (inside && n == 0 && len + 1 < size) {
+			buf[len++] = *sql;
+		}
+	}
+	buf[len] = '\0';
+}
+
+static void hold(const char *text)
+{
+	size_t used = strlen(point.holds);
+
+	(void)snprintf(point.holds + used, sizeof(point.holds) - used, "%s%s", used ? "," : "", text);
+}
+
+static void note_statement(sqlite3_stmt *st, const char *sql)
+{
+	char kind[64], step[64], text[160];
+	char *expanded = sqlite3_expanded_sql(st);
+
+	if (!expanded)
+		return;
+	if (strncmp(sql, "INSERT INTO flip(", 17) == 0) {
+		point.counting = true;
+		hold("begin");
+	} else if (strncmp(sql, "INSERT INTO record(", 19) == 0) {
+		quoted(expanded, 1, kind, sizeof(kind));
+		quoted(expanded, 2, step, sizeof(step));
+		(void)snprintf(text, sizeof(text), "record:%s/%s", kind, step);
+		hold(text);
+	} else if (strncmp(sql, "UPDATE flip SET state", 21) == 0) {
+		quoted(expanded, 0, kind, sizeof(kind));
+		(void)snprintf(text, sizeof(text), "save:%s", kind);
+		hold(text);
+	}
+	sqlite3_free(expanded);
+}
+
+/* One write() on a file opened for appending: whole, and there even though the process dies next. */
+static void log_commit(const char *what)
+{
+	char line[HOLDS_MOST + 64];
+	int n, fd;
+
+	if (!point.log || (fd = open(point.log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) < 0)
+		return;
+	n = snprintf(line, sizeof(line), "%ld %s %s%s\n", point.commit, point.full ? "full" : "normal",
+		point.holds, what);
+	if (write(fd, line, (size_t)n) < 0)
+		perror("crashpoint: log");
+	(void)close(fd);
+}
+
+static void die(const char *when)
+{
+	log_commit(when);
+	(void)kill(getpid(), SIGKILL);
+	for (;;)
+		(void)pause();
+}
+
+static int commit(sqlite3_stmt *st, int (*real)(sqlite3_stmt *))
+{
+	bool again = point.failed && strcmp(point.holds, point.failed_holds) == 0;
+
+	point.failed = false;
+	if (!point.counting)
+		return real(st);
+	if (again) {
+		log_commit(" FAILED again");
+		return SQLITE_FULL;
+	}
+	point.commit++;
+	if (point.commit == point.fail_at) {
+		memcpy(point.failed_holds, point.holds, sizeof(point.holds));
+		point.failed = true;
+		log_commit(" FAILED");
+		return SQLITE_FULL;
+	}
+	if (point.commit == point.crash_at && !point.after)
+		die(" KILLED before");
+	int rc = real(st);
+	if (point.commit == point.crash_at)
+		die(" KILLED after");
+	log_commit("");
+	return rc;
+}
+
+int sqlite3_step(sqlite3_stmt *st)
+{
+	static int (*real)(sqlite3_stmt *);
+	const char *sql = sqlite3_sql(st);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "sqlite3_step");
+	read_environment();
+	if (!sql)
+		return real(st);
+	if (strcmp(sql, "COMMIT") == 0)
+		return commit(st, real);
+	if (strcmp(sql, "BEGIN IMMEDIATE") == 0)
+		point.holds[0] = '\0';
+	else if (strncmp(sql, "SELECT", 6) != 0)
+		note_statement(st, sql);
+	return real(st);
+}
+
+int sqlite3_exec(
+	sqlite3 *db, const char *sql, int (*fn)(void *, int, char **, char **), void *arg, char **message)
+{
+	static int (*real)(sqlite3 *, const char *, int (*)(void *, int, char **, char **), void *, char **);
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "sqlite3_exec");
+	if (strncmp(sql, "PRAGMA synchronous = ", 21) == 0)
+		point.full = strncmp(sql + 21, "FULL", 4) == 0;
+	return real(db, sql, fn, arg, message);
+}
