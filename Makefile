@@ -81,6 +81,42 @@ $(LAB_BIN):
 	@echo "  LD   $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(PKG_LIBS) -lresolv -lm
 
+# Live programs that the python tests start, and the shim that kills flipd at a journal write.
+LIVE := $(B)/tests/live
+LIVE_BIN := $(LIVE)/dns_live $(LIVE)/db_live $(LIVE)/node_live
+$(LIVE)/dns_live: $(LIVE)/dns_live.o $(B)/libflipd.a
+$(LIVE)/db_live: $(LIVE)/db_live.o $(B)/libflipd.a
+$(LIVE)/node_live: $(LIVE)/node_live.o $(LIVE)/node_live_verbs.o $(LIVE)/node_live_flip.o $(B)/libflipd.a
+$(LIVE_BIN):
+	@echo "  LD   $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libflipd.a $(PKG_LIBS)
+
+SHIM := $(B)/tests/fault/crashpoint.so
+$(SHIM): tests/fault/crashpoint.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -O2 -g $(WARN) -fPIC -shared -o $@ $< -ldl -lpthread
+
+# --- fuzzing -------------------------------------------------------------------------------------------------
+FUZZ_SECONDS ?= 20
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%)
+FUZZ_LIB := $(wildcard lib/base/*.c lib/model/*.c) lib/io/dns_update.c lib/io/dns_conn.c lib/io/fiber.c \
+	lib/io/fiber_stack.c lib/io/loop.c
+build/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
+	@mkdir -p $(@D)
+	@echo "  FUZZ $<"
+	$(Q)clang-14 -std=c17 -D_GNU_SOURCE -DFLIPD_ASAN=1 -g -O1 -I. $(PKG_CFLAGS) -fsanitize=fuzzer,address,undefined \
+		-o $@ $< $(FUZZ_LIB) -levent -lldns -lcrypto -lyaml -ljansson
+
+.PHONY: fuzz
+fuzz: $(FUZZ_BIN) ## runs every fuzz target for FUZZ_SECONDS each (20)
+	$(Q)n=0; for t in $(FUZZ_BIN); do name=$${t##*/fuzz_}; mkdir -p build/fuzz/new/$$name; \
+		$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 build/fuzz/new/$$name \
+			tests/fuzz/corpus/$$name >build/fuzz/$$name.log 2>&1 || { cat build/fuzz/$$name.log; exit 1; }; \
+		n=$$((n+1)); echo "figure: $$name $$(grep -m1 number_of_executed_units build/fuzz/$$name.log)"; done; \
+	echo "$$n passed, 0 failed"
+
 -include $(LIB_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d) $(UNIT_BIN:=.d) $(CTL_OBJ:.o=.d)
 
 # --- what the project needs, from Debian 12 ------------------------------------------------------------------
@@ -108,7 +144,7 @@ demo: deps ## flips a disposable lab there, back and there again under load; KEE
 	$(Q)tools/flip-lab demo $(if $(KEEP),--keep)
 
 # --- tests ---------------------------------------------------------------------------------------------------
-.PHONY: check check-all lint lab unit
+.PHONY: check check-all check-build lint lab unit
 lab: $(LAB_BIN)
 
 unit: $(UNIT_BIN)
@@ -119,15 +155,42 @@ lint:
 	$(Q)tools/check-style
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
 
-SUITES = "lint=$(MAKE) lint" "unit=$(MAKE) unit" "unit-san=$(MAKE) SAN=1 unit"
+PYTEST = $(PY) -m pytest -q -p no:cacheprovider --durations=0 --durations-min=30
+# NAME=COMMAND, in this order: the cheap ones first.
+SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
+	"scenario=$(SCENARIO)" "fuzz=$(MAKE) -s fuzz" \
+	"live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault"
+
+check-build:
+	$(Q)$(MAKE) --no-print-directory -j2 all lab $(LIVE_BIN) $(SHIM) $(UNIT_BIN) $(FUZZ_BIN)
 
 check: deps ## the one test command: everything, in a bounded form
-	$(Q)$(MAKE) --no-print-directory -j2 all lab
+	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)$(PY) tests/check.py $(SUITES)
 
 check-all: deps ## the same without bounds
-	$(Q)$(MAKE) --no-print-directory -j2 all lab
+	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)FLIPD_CHECK_ALL=1 $(PY) tests/check.py $(SUITES)
+
+# --- bench ---------------------------------------------------------------------------------------------------
+.PHONY: bench
+bench: deps ## flipd's blackout against the floor's, in the same run; FLIPS=20, CASE=name
+	$(Q)$(MAKE) --no-print-directory -j2 all lab
+	$(Q)$(PY) tests/bench/bench.py $(if $(FLIPS),--flips $(FLIPS)) $(if $(CASE),--case $(CASE))
+
+# --- install -------------------------------------------------------------------------------------------------
+.PHONY: install
+install: all ## installs under DESTDIR and PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/doc/flipd $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -m 0755 build/flipd $(DESTDIR)$(PREFIX)/sbin/flipd
+	install -m 0755 build/flipctl $(DESTDIR)$(PREFIX)/bin/flipctl
+	install -m 0644 man/flipctl.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 0644 man/flipd.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 0644 man/flipd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 0644 README.md LICENSE conf/flipd.yaml $(DESTDIR)$(PREFIX)/share/doc/flipd/
+	install -m 0644 systemd/*.service systemd/*.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
 
 .PHONY: help clean
 help: ## this list

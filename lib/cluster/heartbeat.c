@@ -46,8 +46,12 @@ static void MAY_WAIT heartbeat_once(struct cluster *c)
 		return;
 	fiber_doing("heartbeat on %s", c->side[c->heartbeat_side].conf->name);
 	/* A refused or lost beat shows as lag; the poll says why. */
-	(void)!node_heartbeat(
-		s, c->lock_session[c->heartbeat_side], clock_us() + HEARTBEAT_LIMIT_MS * 1000, &written, &err);
+	if (node_heartbeat(s, c->lock_session[c->heartbeat_side], clock_us() + HEARTBEAT_LIMIT_MS * 1000, &written,
+		    &err) != ACT_UNKNOWN)
+		return;
+	c->heartbeat_lost = true;
+	c->heartbeat_lost_mark = *session_get_mark(s);
+	c->heartbeat_lost_side = c->heartbeat_side;
 }
 
 void heartbeat_fiber_main(void *arg)
@@ -69,12 +73,21 @@ void heartbeat_fiber_main(void *arg)
 	}
 }
 
-void MAY_WAIT cluster_heartbeat_pause(struct cluster *c, int64_t deadline_us)
+int MAY_WAIT cluster_heartbeat_pause(
+	struct cluster *c, enum conf_side side, struct session *reaper, int64_t deadline_us, struct err *err)
 {
 	c->heartbeat_paused = true;
-	while (c->heartbeat_busy)
-		if (fiber_cond_wait(&c->heartbeat_wake, deadline_us) < 0)
-			break;
+	while (c->heartbeat_busy) {
+		int rc = fiber_cond_wait(&c->heartbeat_wake, deadline_us);
+		if (rc < 0)
+			return err_set(err, rc, "a heartbeat on %s does not answer", c->side[side].conf->name);
+	}
+	if (!c->heartbeat_lost || c->heartbeat_lost_side != side)
+		return 0;
+	if (node_kill_own(reaper, &c->heartbeat_lost_mark, deadline_us, err) != ACT_DONE)
+		return err_set(err, -EBUSY, "a heartbeat that got no answer is not seen gone");
+	c->heartbeat_lost = false;
+	return 0;
 }
 
 void cluster_heartbeat_fast(struct cluster *c, int64_t interval_ms)

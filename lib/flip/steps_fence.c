@@ -116,7 +116,9 @@ int MAY_WAIT step_fence(struct flip *f, struct err *err)
 	f->blockers_seen[0] = '\0';
 	if (rc == 0)
 		rc = row_write(f, f->old_side.act, "fencing", err);
-	cluster_heartbeat_pause(f->cluster, flip_deadline(ROUND_TRIP_MS));
+	if (rc == 0)
+		rc = cluster_heartbeat_pause(
+			f->cluster, f->from, f->old_side.reaper, flip_deadline(ROUND_TRIP_MS), err);
 	if (rc == 0)
 		rc = journal_fence(f, err);
 	if (rc < 0)

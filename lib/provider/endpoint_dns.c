@@ -306,7 +306,7 @@ static enum act MAY_WAIT dns_prove(
 {
 	struct dns_answer *answer = xcalloc(1, sizeof(*answer));
 	enum endpoint_at at = ENDPOINT_AT_OTHER;
-	enum act act = look_whole(ep, dns_record_share(deadline_us, 3), answer, &at, err);
+	enum act act = look_whole(ep, dns_record_share(deadline_us, 2), answer, &at, err);
 	int64_t ttl_s = answer->ttl_s;
 	(void)ctx;
 
@@ -314,8 +314,6 @@ static enum act MAY_WAIT dns_prove(
 	if (act == ACT_DONE && at == ENDPOINT_AT_OTHER)
 		act = ACT_REFUSED;
 	enum conf_side side = at == ENDPOINT_AT_TARGET ? CONF_TARGET : CONF_SOURCE;
-	if (act == ACT_DONE)
-		act = dns_record_spread(&ep->record, side, dns_record_share(deadline_us, 2), err);
 	if (act == ACT_DONE)
 		act = prove_update(ep, side, ttl_s, deadline_us, err);
 	if (act != ACT_DONE)

@@ -36,7 +36,8 @@ struct endpoint_ops {
 	/* Where it points now. DONE with *ret, else the reason. For OTHER the err's message says what was seen. */
 	enum act (*look)(struct endpoint *, const struct provider_ctx *, int64_t deadline_us, enum endpoint_at *ret,
 		struct err *);
-	/* Preflight: the same on every authority; and an update that changes nothing. Hooks: action check. */
+	/* Preflight: an update that changes nothing, where it points now. A secondary that lags or is dead is spread's
+	 * business: it never holds a flip. Hooks: action check. */
 	enum act (*prove)(struct endpoint *, const struct provider_ctx *, int64_t deadline_us, struct err *);
 	/* Compare-and-swap from the other side's value. DONE also when it points there already. REFUSED: a third value,
 	 * or the authority said no. UNKNOWN: the reply was lost; ask look. */

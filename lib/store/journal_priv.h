@@ -25,10 +25,12 @@ struct journal_op {
 	struct err err;
 };
 
-/* An op, and who waits for it. */
+/* A write or a call in the queue. A fiber waits for it, unless it is a write that is not durable. */
 struct journal_entry {
-	struct journal_op op; /* first: the lane's list runs through it */
-	bool waited, done;
+	struct journal_op op;				      /* of a call: what came of it alone */
+	int (*fn)(struct journal *, void *arg, struct err *); /* of a call; runs on the lane */
+	void *arg;
+	bool done;
 	struct fiber_cond cond;
 };
 
@@ -45,7 +47,7 @@ struct journal {
 	struct journal_sql *sql;
 	char id[JOURNAL_ID_SIZE];
 	struct journal_op *head, **tail; /* pending */
-	int batches;			 /* on the lane */
+	int batches;			 /* on the lane: 1 at most, but for the last */
 	int running;			 /* flips begun and not ended by this process */
 	bool failing;
 	struct journal_loss *losses;
@@ -85,18 +87,20 @@ struct journal_sql;
 int journal_sql_open(const char *file, struct journal_sql **ret, struct err *) MUSTCHECK;
 void journal_sql_close(struct journal_sql *); /* takes NULL */
 const char *journal_sql_file(const struct journal_sql *);
-/* Says that the file is damaged and what to do; -EBADMSG. */
-int journal_sql_damaged(struct journal_sql *, const char *what, struct err *);
 int journal_sql_exec(struct journal_sql *, const char *sql, struct err *) MUSTCHECK;
 /* The first column of the first row; "" when there is none. */
 int journal_sql_ask(struct journal_sql *, const char *sql, char *buf, size_t size, struct err *) MUSTCHECK;
 /* journal_schema.c: recognises the file, checks it and brings it to this version. */
 int journal_schema_check(struct journal_sql *, struct err *) MUSTCHECK;
+/* Says that the file is damaged and what to do; -EBADMSG. */
+int journal_schema_damaged(const struct journal_sql *, const char *what, struct err *);
+/* What to do about a failure. */
+void journal_schema_hint(const struct journal_sql *, int code, struct err *);
 int journal_sql_id(struct journal_sql *, char ret_id[JOURNAL_ID_SIZE], struct err *) MUSTCHECK;
 /*
  * All of the list in one transaction, on disk at its end when durable. 0 when it was committed; then rc of
- * each op says whether its own statement was refused (-EEXIST, -ENOENT, -E2BIG). Else nothing was written,
- * and every rc is what is returned: -ENOSPC, -EIO, ...
+ * each op says whether its own statement was refused (-EEXIST, -ENOENT, -E2BIG; durable ones only). Else
+ * nothing was written, and every rc is what is returned: -ENOSPC, -EIO, ...
  */
 int journal_sql_write(struct journal_sql *, struct journal_op *list, bool durable, struct err *) MUSTCHECK;
 /* Moves what the log holds into the database proper. */

@@ -1,7 +1,8 @@
 /*
  * journal_queue: the queue between the fibers and the journal's thread. Writes gather here and go to the
  * thread as one transaction: all that waits, in order, with at most one fsync. A durable write takes along
- * what was queued before it; others that come while it is under way share the next one.
+ * what was queued before it; others that come while it is under way share the next one. One batch at a time:
+ * what became of it decides whether a durable write behind it may be made at all.
  *
  *     op: queued (pending) -> in a batch on the lane -> done (its fiber woken) | freed
  *
@@ -20,31 +21,20 @@
 #include "lib/io/work.h"
 #include "lib/store/journal_priv.h"
 
-/* A durable batch may queue behind one that runs, which saves the way over the loop; further ones gather. */
-#define BATCHES_MOST 2
-
 struct journal_loss {
 	struct journal_loss *next;
 	char *flip_id;
 	struct err err;
 };
 
+/* What goes to the lane at once: some writes, then perhaps a call. */
 struct batch {
 	struct journal *journal;
 	struct journal_op *head;
+	struct journal_entry *call;
 	bool durable;
 	int rc;
 	struct err err;
-};
-
-struct call {
-	struct journal *journal;
-	int (*fn)(struct journal *, void *arg, struct err *);
-	void *arg;
-	int rc;
-	struct err err;
-	bool done;
-	struct fiber_cond cond;
 };
 
 /* Entries */
@@ -59,7 +49,7 @@ struct journal_entry *journal_entry_new(enum journal_verb verb, bool durable)
 	struct journal_entry *e = xcalloc(1, sizeof(*e));
 
 	e->op.verb = verb;
-	e->op.durable = e->waited = durable;
+	e->op.durable = durable;
 	return e;
 }
 
@@ -120,7 +110,7 @@ static void finish(struct journal *j, struct journal_op *op)
 {
 	struct journal_entry *e = entry_of(op);
 
-	if (e->waited) {
+	if (e->op.durable || e->fn) {
 		e->done = true;
 		fiber_cond_signal(&e->cond);
 		return;
@@ -131,9 +121,8 @@ static void finish(struct journal *j, struct journal_op *op)
 }
 
 /* On the lane. */
-static void batch_run(void *arg)
+static void write_all(struct batch *b)
 {
-	struct batch *b = arg;
 	struct journal *j = b->journal;
 
 	b->rc = journal_sql_write(j->sql, b->head, b->durable, &b->err);
@@ -141,6 +130,18 @@ static void batch_run(void *arg)
 		err_clear(&b->err);
 		b->rc = journal_sql_write(j->sql, b->head, b->durable, &b->err);
 	}
+}
+
+/* On the lane. */
+static void batch_run(void *arg)
+{
+	struct batch *b = arg;
+	struct journal_entry *call = b->call;
+
+	if (b->head)
+		write_all(b);
+	if (call)
+		call->op.rc = call->fn(b->journal, call->arg, &call->op.err);
 }
 
 /* On the lane. */
@@ -172,12 +173,15 @@ static void batch_done(void *arg)
 	bool idle = false;
 
 	j->batches--;
-	j->failing = b->rc < 0;
+	if (b->head)
+		j->failing = b->rc < 0;
 	for (struct journal_op *op = b->head, *next; op; op = next) {
 		next = op->next;
 		idle = count_running(j, op) || idle;
 		finish(j, op);
 	}
+	if (b->call)
+		finish(j, &b->call->op);
 	free(b);
 	if (j->head)
 		journal_flush(j);
@@ -185,26 +189,39 @@ static void batch_done(void *arg)
 		work_lane_post(j->lane, tidy_run, NULL, j);
 }
 
-/* Takes what is pending; a durable write behind a loss is answered with it. NULL when nothing is left. */
+/* The first that is pending. */
+static struct journal_op *take(struct journal *j)
+{
+	struct journal_op *op = j->head;
+
+	j->head = op->next;
+	if (!j->head)
+		j->tail = &j->head;
+	op->next = NULL;
+	return op;
+}
+
+/* Takes what is pending, up to a call; a durable write behind a loss is answered with it. NULL: nothing is
+ * left. */
 static struct batch *batch_take(struct journal *j)
 {
 	struct batch *b = xcalloc(1, sizeof(*b));
 	struct journal_op **tail = &b->head;
 
-	for (struct journal_op *op = j->head, *next; op; op = next) {
-		next = op->next;
-		op->next = NULL;
-		if (op->durable && loss_take(j, op)) {
+	b->journal = j;
+	while (j->head && !b->call) {
+		struct journal_op *op = take(j);
+		if (entry_of(op)->fn) {
+			b->call = entry_of(op);
+		} else if (op->durable && loss_take(j, op)) {
 			finish(j, op);
-			continue;
+		} else {
+			*tail = op;
+			tail = &op->next;
+			b->durable = b->durable || op->durable;
 		}
-		*tail = op;
-		tail = &op->next;
-		b->durable = b->durable || op->durable;
 	}
-	j->head = NULL;
-	j->tail = &j->head;
-	if (b->head)
+	if (b->head || b->call)
 		return b;
 	free(b);
 	return NULL;
@@ -216,7 +233,6 @@ void journal_flush(struct journal *j)
 
 	if (!b)
 		return;
-	b->journal = j;
 	j->batches++;
 	work_lane_post(j->lane, batch_run, batch_done, b);
 }
@@ -234,31 +250,33 @@ static void nudged(void *arg)
 		journal_flush(j);
 }
 
-void journal_add(struct journal *j, struct journal_entry *e)
+static void append(struct journal *j, struct journal_entry *e)
 {
 	*j->tail = &e->op;
 	j->tail = &e->op.next;
-	if (e->op.durable) {
-		if (j->batches < BATCHES_MOST)
-			journal_flush(j);
-	} else if (!j->nudge && j->batches == 0) {
-		/* Not at once: a durable write often follows within the same turn. */
+}
+
+void journal_add(struct journal *j, struct journal_entry *e)
+{
+	append(j, e);
+	/* Not at once: a durable write often follows within the same turn. */
+	if (!j->nudge && j->batches == 0) {
 		j->nudge = xcalloc(1, sizeof(*j->nudge));
 		j->nudge->journal = j;
 		loop_soon(nudged, j->nudge);
 	}
 }
 
-/* Adds it, waits until it is on disk, frees it. */
-int journal_add_durable(struct journal *j, struct journal_entry *e, struct err *err)
+/* Waits for it shielded, frees it, returns what came of it. */
+static int MAY_WAIT add_and_wait(struct journal *j, struct journal_entry *e, struct err *err)
 {
-	journal_add(j, e);
+	append(j, e);
+	if (j->batches == 0)
+		journal_flush(j);
 	fiber_shield();
 	while (!e->done)
 		(void)fiber_cond_wait(&e->cond, CLOCK_FOREVER);
 	fiber_unshield();
-	if (e->op.rc == 0)
-		(void)loss_take(j, &e->op);
 	int r = e->op.rc;
 	if (r < 0) {
 		(void)err_set(err, r, "%s", e->op.err.message);
@@ -268,40 +286,19 @@ int journal_add_durable(struct journal *j, struct journal_entry *e, struct err *
 	return r;
 }
 
-/* Calls */
-
-/* On the lane. */
-static void call_run(void *arg)
+int journal_add_durable(struct journal *j, struct journal_entry *e, struct err *err)
 {
-	struct call *c = arg;
-
-	c->rc = c->fn(c->journal, c->arg, &c->err);
-}
-
-static void call_done(void *arg)
-{
-	struct call *c = arg;
-
-	c->done = true;
-	fiber_cond_signal(&c->cond);
+	return add_and_wait(j, e, err);
 }
 
 int journal_call(
 	struct journal *j, int (*fn)(struct journal *, void *arg, struct err *), void *arg, struct err *err)
 {
-	struct call c = {.journal = j, .fn = fn, .arg = arg};
+	struct journal_entry *e = journal_entry_new(JOURNAL_RECORD, false);
 
-	journal_flush(j);
-	work_lane_post(j->lane, call_run, call_done, &c);
-	fiber_shield();
-	while (!c.done)
-		(void)fiber_cond_wait(&c.cond, CLOCK_FOREVER);
-	fiber_unshield();
-	if (c.rc < 0) {
-		(void)err_set(err, c.rc, "%s", c.err.message);
-		err_hint(err, "%s", c.err.hint);
-	}
-	return c.rc;
+	e->fn = fn;
+	e->arg = arg;
+	return add_and_wait(j, e, err);
 }
 
 void journal_queue_end(struct journal *j)

@@ -25,6 +25,29 @@ static const char *const migrations[] = {
 	" WITHOUT ROWID;",
 };
 
+void journal_schema_hint(const struct journal_sql *s, int code, struct err *err)
+{
+	const char *file = journal_sql_file(s);
+
+	if (code == -EBADMSG)
+		err_hint(err,
+			"stop flipd, keep a copy of the directory, then try `sqlite3 %s .recover`, or move "
+			"the "
+			"file away: flips it knew of as unfinished must then be resolved by hand",
+			file);
+	else if (code == -ENOSPC)
+		err_hint(err, "make room on the file system of %s", file);
+	else if (code == -EBUSY)
+		err_hint(err, "another program holds a lock on %s", file);
+}
+
+int journal_schema_damaged(const struct journal_sql *s, const char *what, struct err *err)
+{
+	(void)err_set(err, -EBADMSG, "journal %s is damaged: %s", journal_sql_file(s), what);
+	journal_schema_hint(s, -EBADMSG, err);
+	return -EBADMSG;
+}
+
 /* What a file says of itself. */
 struct label {
 	char application[32], version[32], objects[32];
@@ -59,7 +82,7 @@ static int check_version(struct journal_sql *s, int64_t *ret_version, struct err
 		return -EINVAL;
 	}
 	if (str_parse_int(l.version, empty ? 0 : 1, INT32_MAX, &version) < 0)
-		return journal_sql_damaged(s, "it has no schema version", err);
+		return journal_schema_damaged(s, "it has no schema version", err);
 	if (version > (int64_t)COUNT_OF(migrations)) {
 		(void)err_set(err, -ENOTSUP,
 			"journal %s is of a newer flipd: its schema is %lld, this one knows %zu",
@@ -78,7 +101,7 @@ static int check_whole(struct journal_sql *s, struct err *err)
 
 	if (r < 0)
 		return r;
-	return strcmp(answer, "ok") == 0 ? 0 : journal_sql_damaged(s, answer, err);
+	return strcmp(answer, "ok") == 0 ? 0 : journal_schema_damaged(s, answer, err);
 }
 
 static int migrate(struct journal_sql *s, int64_t version, struct err *err)

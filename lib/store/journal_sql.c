@@ -92,27 +92,6 @@ static int errno_of(struct journal_sql *s, int rc)
 	}
 }
 
-static void add_hint(struct journal_sql *s, int code, struct err *err)
-{
-	if (code == -EBADMSG)
-		err_hint(err,
-			"stop flipd, keep a copy of the directory, then try `sqlite3 %s .recover`, or move "
-			"the "
-			"file away: flips it knew of as unfinished must then be resolved by hand",
-			s->file);
-	else if (code == -ENOSPC)
-		err_hint(err, "make room on the file system of %s", s->file);
-	else if (code == -EBUSY)
-		err_hint(err, "another program holds a lock on %s", s->file);
-}
-
-int journal_sql_damaged(struct journal_sql *s, const char *what, struct err *err)
-{
-	(void)err_set(err, -EBADMSG, "journal %s is damaged: %s", s->file, what);
-	add_hint(s, -EBADMSG, err);
-	return -EBADMSG;
-}
-
 /* rc is SQLite's; returns the errno. */
 static int fail(struct journal_sql *s, int rc, const char *doing, struct err *err)
 {
@@ -122,7 +101,7 @@ static int fail(struct journal_sql *s, int rc, const char *doing, struct err *er
 	if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC)
 		s->suspect = true;
 	(void)err_set(err, code, "journal %s: %s: %s", s->file, doing, text);
-	add_hint(s, code, err);
+	journal_schema_hint(s, code, err);
 	return code;
 }
 
@@ -259,7 +238,7 @@ int journal_sql_id(struct journal_sql *s, char ret_id[JOURNAL_ID_SIZE], struct e
 	if (r < 0)
 		return r;
 	if (!id[0])
-		return journal_sql_damaged(s, "it has no name", err);
+		return journal_schema_damaged(s, "it has no name", err);
 	memcpy(ret_id, id, sizeof(id));
 	return 0;
 }
@@ -287,7 +266,7 @@ static int run_op(struct journal_sql *s, struct journal_op *op)
 		rc = sqlite3_bind_int64(st, v->texts + i + 1, op->number[i]);
 	if (rc == SQLITE_OK)
 		rc = step_kept(st);
-	if ((rc & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_TOOBIG) {
+	if (op->durable && ((rc & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_TOOBIG)) {
 		op->rc = fail(s, rc, "write", &op->err);
 		rc = SQLITE_OK;
 	} else if (rc == SQLITE_OK && op->verb == JOURNAL_SAVE && sqlite3_changes(s->db) == 0) {
@@ -309,16 +288,27 @@ static int set_level(struct journal_sql *s, bool full)
 	return rc;
 }
 
+/*
+ * After a failed fsync the kernel may take unwritten pages for written, and the refused transaction may be in
+ * the log all the same: what counts is copied into the database and synced there, and the log cut off, before
+ * anything builds on it.
+ */
+static int trust_again(struct journal_sql *s)
+{
+	int rc = SQLITE_OK;
+
+	if (s->suspect)
+		rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	s->suspect = rc != SQLITE_OK;
+	return rc;
+}
+
 static int transact(struct journal_sql *s, struct journal_op *list, bool durable)
 {
 	int rc = set_level(s, durable);
 
-	/* After a failed fsync the kernel may take unwritten pages for written: what the log still shows is
-	 * copied into the database and synced there before anything builds on it. */
-	if (rc == SQLITE_OK && s->suspect) {
-		rc = sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-		s->suspect = rc != SQLITE_OK;
-	}
+	if (rc == SQLITE_OK)
+		rc = trust_again(s);
 	if (rc == SQLITE_OK)
 		rc = step_kept(s->begin);
 	for (struct journal_op *op = list; op && rc == SQLITE_OK; op = op->next)
@@ -338,6 +328,7 @@ int journal_sql_write(struct journal_sql *s, struct journal_op *list, bool durab
 	int r = fail(s, rc, "write", err);
 	if (!sqlite3_get_autocommit(s->db))
 		(void)step_kept(s->rollback);
+	(void)trust_again(s);
 	for (struct journal_op *op = list; op; op = op->next) {
 		op->rc = r;
 		if (err)

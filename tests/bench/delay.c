@@ -181,7 +181,8 @@ static void end_read(struct end *e)
 	if (!c)
 		abort();
 	n = read(e->fd, c->data, CHUNK_MAX);
-	/* A sender that waits for the acknowledgement of a small packet (Nagle) is not to wait 40 ms for ours. */
+	/* A sender that waits for the acknowledgement of a small packet (Nagle) is not to wait 40 ms for
+	 * ours. */
 	setsockopt(e->fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
 	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
 		free(c);

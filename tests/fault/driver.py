@@ -1,4 +1,4 @@
-"""A journal in a process of its own (journal_driver.c), one line to it and one line back."""
+"""A journal in a process of its own (journal_driver.c), one line to it and one line back; and a small disk for it."""
 
 import os
 import subprocess
@@ -6,15 +6,40 @@ import subprocess
 from tests.lab import places
 
 
-class Driver:
-    def __init__(self, state_dir, env=None, tmpfs=None):
-        """tmpfs: (directory, size): mounted there first, in a mount namespace of the process's own."""
-        command = [places.built("tests/fault/journal_driver"), str(state_dir)]
-        if tmpfs:
-            script = 'mount -t tmpfs -o size="$2" tmpfs "$1" && shift 2 && exec "$@"'
-            command = ["unshare", "-m", "sh", "-c", script, "sh", str(tmpfs[0]), tmpfs[1]] + command
+class SmallDisk:
+    """A tmpfs of that size on a directory, in a mount namespace that lives as long as this does. Needs root."""
+
+    def __init__(self, directory, size):
+        script = 'mount -t tmpfs -o size="$2" tmpfs "$1" && echo ready && cat'
         self.process = subprocess.Popen(
-            command,
+            ["unshare", "-m", "sh", "-c", script, "sh", str(directory), size],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout.readline() == "ready\n"
+
+    def inside(self, path):
+        """path as the processes on this disk see it."""
+        return "/proc/%d/root%s" % (self.process.pid, path)
+
+    def command(self, command):
+        return ["nsenter", "-m", "-t", str(self.process.pid)] + command
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *unused):
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.process.stdout.close()
+
+
+class Driver:
+    def __init__(self, state_dir, env=None, disk=None):
+        command = [places.built("tests/fault/journal_driver"), str(state_dir)]
+        self.process = subprocess.Popen(
+            disk.command(command) if disk else command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -34,14 +59,6 @@ class Driver:
             return ""
         return self.answer()
 
-    def inside(self, path):
-        """path as this process sees it."""
-        return "/proc/%d/root%s" % (self.process.pid, path)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
     def close(self):
         """Ends it as it wants to end; its exit status."""
         try:
@@ -57,4 +74,5 @@ class Driver:
 
     def __exit__(self, *unused):
         if self.process.poll() is None:
-            self.kill()
+            self.process.kill()
+        self.close()

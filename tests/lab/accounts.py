@@ -1,5 +1,5 @@
-"""The accounts of a lab: exactly what `flipctl grants mariadb` prints, plus the application's (app; batch may lock tables)
-and, where asked, admin, which may do everything: the bench's floor uses it."""
+"""The accounts of a lab: exactly what `flipctl grants mariadb` prints, the application's (app; batch may lock tables
+too) and, where asked, admin, which may do everything: the bench's floor uses it."""
 
 import secrets
 import subprocess

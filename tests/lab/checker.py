@@ -104,8 +104,8 @@ def check_totals(report, writes, server):
 
 
 def _columns(server, schema):
-    rows = server.query("SELECT table_name AS t, column_name AS c FROM information_schema.columns WHERE table_schema=%s "
-                        "ORDER BY table_name, ordinal_position", (schema,))
+    rows = server.query("SELECT table_name AS t, column_name AS c FROM information_schema.columns WHERE "
+                        "table_schema=%s ORDER BY table_name, ordinal_position", (schema,))
     tables = {}
     for row in rows:
         tables.setdefault(row["t"], []).append(row["c"])

@@ -36,7 +36,14 @@ class Answer:
             self.json = None
 
     def __repr__(self):
-        return "exit %d\n%s%s" % (self.code, self.out, self.err)
+        if not isinstance(self.json, dict) or "steps" not in self.json:
+            return "exit %d\n%s%s" % (self.code, self.out, self.err)
+        ran = ["%s %s %s" % (s["name"], s["state"], s["detail"] or "") for s in self.json["steps"]
+               if s["state"] not in ("done", "pending")]
+        refused = ["%s: %s" % (c["name"], c["seen"]) for c in self.json["checks"] if c["result"] == "refuse"]
+        return "exit %d, %s\n  error: %s\n  steps: %s\n  refused by: %s\n%s" % (
+            self.code, self.json["outcome"], json.dumps(self.json["error"]), "; ".join(ran), "; ".join(refused),
+            self.err)
 
 
 class Flipd:

@@ -36,13 +36,14 @@ SCHEMA = [
 ]
 
 SOURCE, TARGET, STATUS, FAR = 1, 2, 80, 10
+PREFIX = "flipd-lab-"
 ZONES = ("example.test.", "internal.test.")
 
 
 class Lab:
     def __init__(self, keep=False, directory=None):
         self.keep = keep or bool(os.environ.get("KEEP"))
-        self.dir = tempfile.mkdtemp(prefix="flipd-lab-", dir=directory or os.environ.get("LAB_DIR"))
+        self.dir = tempfile.mkdtemp(prefix=PREFIX, dir=directory or os.environ.get("LAB_DIR"))
         self.pids = Pids(os.path.join(self.dir, "pids"))
         self.passwords = accounts.make_passwords()
         self.block, self.port = self._take_block()
@@ -220,10 +221,10 @@ class Lab:
 
 
 def stop_kept(directory):
-    """Stops a lab that was kept and removes its directory; it must be one."""
+    """Stops a lab that was kept, or whose program was killed, and removes its directory; it must be one."""
     path = os.path.join(directory, "pids")
-    if not os.path.isfile(path) or not os.path.isfile(os.path.join(directory, "lab.json")):
-        raise LabError("%s is not a lab that was kept" % directory)
+    if not os.path.basename(os.path.normpath(directory)).startswith(PREFIX) or not os.path.isfile(path):
+        raise LabError("%s is not a lab's directory" % directory)
     left = Pids.load(path).stop_all()
     if left:
         raise LabError("would not stop: %s" % ", ".join(left))

@@ -1,0 +1,336 @@
+"""A scene: one lab that several tests share. Each test finds one master, a replica in step, empty tables, and starts a
+flipd of its own with the configuration that it needs; a lab in which a test failed is not used again."""
+
+import contextlib
+import os
+import re
+import threading
+import time
+
+import pymysql
+import pytest
+
+from .checker import check
+from .lab import Lab
+from .proc import LabError, wait_for
+
+ZONE = "example.test."
+KINDS = {
+    "pair": {},
+    "triple": {"replicas": ["reports"]},
+    "file": {"gtid": False},
+    "file triple": {"gtid": False, "replicas": ["reports"]},
+    "semi-sync": {"semi_sync": True, "options": {"rpl_semi_sync_master_wait_no_slave": "1"}},
+    "tls": {"tls": True},
+}
+FENCE, OPENING = "SET GLOBAL read_only=1", "SET GLOBAL read_only = NOT"
+
+
+class Client:
+    """A connection of an application (or root), and at most one statement that runs on by itself."""
+
+    def __init__(self, server, user="app", db="app", autocommit=True):
+        tcp = user != "root"
+        self.connection = server.connect(user, server.lab.passwords[user] if tcp else "", db=db, tcp=tcp)
+        self.connection.autocommit(autocommit)
+        self.id, self.thread, self.error = self.connection.thread_id(), None, None
+
+    def run(self, text):
+        with self.connection.cursor() as cursor:
+            cursor.execute(text)
+            return cursor.fetchall()
+
+    def begin(self, text):
+        def work():
+            try:
+                self.run(text)
+            except Exception as e:
+                self.error = e
+        self.thread = threading.Thread(target=work, daemon=True)
+        self.thread.start()
+        return self
+
+    def end(self, timeout=30):
+        """What the statement that was begun met: an exception or None."""
+        self.thread.join(timeout)
+        if self.thread.is_alive():
+            raise LabError("session %d: its statement did not end" % self.id)
+        return self.error
+
+    @property
+    def running(self):
+        return self.thread is not None and self.thread.is_alive()
+
+    @property
+    def alive(self):
+        try:
+            return self.run("SELECT 1") == ((1,),)
+        except pymysql.err.Error:
+            return False
+
+    def close(self):
+        with contextlib.suppress(Exception):
+            self.connection.close()
+
+
+def sessions(server, pattern=None):
+    """The process list; pattern: only statements that contain it."""
+    rows = server.query("SELECT ID AS id, USER AS user, COMMAND AS command, STATE AS state, INFO AS info "
+                        "FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()")
+    return [r for r in rows if pattern is None or pattern in (r["info"] or "")]
+
+
+def await_statement(server, pattern, timeout=20):
+    """Until a statement with the pattern runs there: its row."""
+    return wait_for(lambda: sessions(server, pattern), timeout, "%r on %s" % (pattern, server.name))[0]
+
+
+def await_blocked(server, client, timeout=5):
+    """Until the client's statement waits for something in the server."""
+    def waits():
+        return [r for r in sessions(server) if r["id"] == client.id and "aiting" in (r["state"] or "")]
+    return wait_for(waits, timeout, "session %d to wait" % client.id)[0]
+
+
+def own_seq(server, state=None):
+    """The number of the last transaction that server wrote itself, by its log."""
+    for entry in filter(None, (state or server.gtid("gtid_binlog_state")).split(",")):
+        domain, server_id, seq = map(int, entry.split("-"))
+        if server_id == server.server_id and domain == 0:
+            return seq
+    return 0
+
+
+def named_check(document, name):
+    return next(c for c in document["checks"] if c["name"] == name)
+
+
+def step(document, name):
+    return next(s for s in document["steps"] if s["name"] == name)
+
+
+class Running:
+    """A flip whose flipctl is still waiting."""
+
+    def __init__(self, scene, child):
+        self.scene, self.child, self.answer = scene, child, None
+
+    def end(self, outcome=None, timeout=60):
+        """Its document as `show` has it; the outcome must be the one given."""
+        try:
+            out, err = self.child.communicate(timeout=timeout)
+        except Exception:
+            self.child.kill()
+            raise LabError("the flip did not end:\n" + self.scene.daemon.process.log_tail(40)) from None
+        self.code = self.child.returncode
+        document = self.scene.last()
+        if outcome and document["outcome"] != outcome:
+            raise LabError("the flip ended %s, not %s: %s\n%s%s\n%s" % (
+                document["outcome"], outcome, document["error"], out[-300:], err[-300:],
+                self.scene.daemon.process.log_tail(40)))
+        return document
+
+
+class Scene:
+    def __init__(self, kind="pair", dns=True):
+        self.kind = kind
+        self.lab = Lab()
+        self.lab.keep = False
+        self.daemon, self.number = None, 0
+        self.stack = contextlib.ExitStack()
+        try:
+            self.lab.cluster(**KINDS[kind])
+            if dns:
+                self.lab.dns()
+        except BaseException:
+            self.lab.close()
+            raise
+
+    # The sides as they are now.
+
+    @property
+    def master(self):
+        return self.lab.master()
+
+    @property
+    def standby(self):
+        return self.other(self.master)
+
+    def other(self, server):
+        return self.lab.servers["target" if server.name == "source" else "source"]
+
+    def set_out(self):
+        """Before a test: one master, everything in step, nothing in the tables."""
+        old = self.master
+        old.query("DELETE FROM app.log")
+        old.query("UPDATE app.total SET n=0 WHERE n<>0")
+        for server in self.lab.servers.values():
+            if server is not old:
+                server.wait_replicating()
+        self.lab.sync(old)
+        return old, self.standby
+
+    def tidy(self):
+        """After a test: its clients, writers and flipd are gone."""
+        self.stack.close()
+        self.stack = contextlib.ExitStack()
+        for thing in self.lab.loads:
+            thing.stop()
+        self.lab.loads.clear()
+        if self.daemon:
+            self.daemon.stop()
+            self.daemon = None
+            self.lab.daemons.clear()
+
+    def close(self):
+        self.stack.close()
+        self.lab.close()
+
+    # What a test puts on it.
+
+    def flipd(self, ready=True, start=True, daemon=None, **config):
+        """A daemon of this test's own; to: it is awaited until it can flip to the standby."""
+        self.number += 1
+        if self.daemon:
+            self.daemon.stop()
+            self.lab.daemons.clear()
+        self.daemon = self.lab.flipd(start=start, name="flipd-%d" % self.number,
+                                     daemon=dict({"poll_interval": "100ms"}, **(daemon or {})), **config)
+        if start and ready:
+            self.daemon.wait_ready(self.standby.name)
+        return self.daemon
+
+    def load(self, **options):
+        self.number += 1
+        options.setdefault("zone", ZONE if self.lab.named else None)
+        return self.lab.load(name="load-%d" % self.number, **dict({"writers": 4}, **options))
+
+    def client(self, server, user="app", **options):
+        client = Client(server, user, **options)
+        self.stack.callback(client.close)
+        return client
+
+    def hold_applier(self, new):
+        """New's applier stops at the flip's own row, so new never gets to the final position until release() or the
+        end of the test. max_lag must let the flip go on."""
+        holder = self.client(new, "root")
+        holder.run("LOCK TABLES flipd.flips READ")
+        return holder
+
+    def start_flip(self, to, *more):
+        """The flip begins; flipctl waits for it beside the test."""
+        return Running(self, self.daemon.ctl_start("flip", "lab", "--to", getattr(to, "name", to), "--yes", *more))
+
+    def flip(self, to, outcome="done", *more):
+        return self.start_flip(to, *more).end(outcome)
+
+    def last(self):
+        """The newest flip, whole."""
+        history = self.daemon.ctl("history", "lab").json["flips"]
+        return self.daemon.ctl("show", history[0]["id"]).json
+
+    def await_end(self, outcome, timeout=30):
+        """For a flip that nobody waits for: until the newest one has ended (or is stuck); its document."""
+        def ended():
+            history = self.daemon.ctl("history", "lab").json
+            return history and history["flips"] and history["flips"][0]["outcome"]
+        try:
+            seen = wait_for(ended, timeout, "the flip to end")
+        except LabError as e:
+            raise LabError("%s\n%s" % (e, self.daemon.process.log_tail(40))) from None
+        if seen != outcome:
+            raise LabError("the flip ended %s, not %s\n%s" % (seen, outcome, self.daemon.process.log_tail(40)))
+        return self.last()
+
+    # What must hold.
+
+    def goes_on(self, *loads, server=None):
+        """Every writer of every load gets a write acknowledged (by server) that it issued from now on."""
+        since = int(time.monotonic() * 1e6)
+
+        def written(load):
+            got = {w.writer for w in load.so_far() if w.kind == "A" and w.began > since
+                   and (server is None or w.server == server.server_id)}
+            return len(got) >= load.writers
+        for load in loads:
+            wait_for(lambda l=load: written(l), 20, "the writers to go on")
+
+    def names_point_to(self, side):
+        for zone in self.lab.named.zones if self.lab.named else ():
+            expected = [self.lab.endpoint_value(zone, side.name)]
+            assert self.lab.named.ask("db." + zone, self.lab.kind) == expected, zone
+
+    def right(self, loads, *order):
+        """Ends the writers. Nothing lost, nothing twice, never two masters, all the same everywhere; order: the
+        masters one after another. The checker's report."""
+        loads = loads if isinstance(loads, (list, tuple)) else [loads]
+        report = check(self.lab, loads, [s.name for s in order])
+        assert report.right, str(report)
+        self.names_point_to(order[-1])
+        return report
+
+    def nothing_added(self, document, old):
+        """Old's log has nothing of its own beyond the final position of a flip that was done."""
+        final = document["position"]["final"].split(" ", 1)[1]
+        assert own_seq(old) == own_seq(old, final), "%s: %s, final %s" % (
+            old.name, old.gtid("gtid_binlog_state"), final)
+
+    def nothing_pending(self):
+        """No statement of any flip runs on either side: nothing can open or close one later."""
+        for server in self.lab.servers.values():
+            left = [r for r in sessions(server, "read_only") if r["user"] == "flipd" and "SELECT" not in
+                    r["info"].split("*/")[0].upper() and re.search(r"SET (STATEMENT .* FOR SET )?GLOBAL", r["info"])]
+            assert not left, "%s: %s" % (server.name, left)
+
+
+# Fixtures: a test file imports `scenes` and `scene_of`, and its tests ask for scene_of("pair").
+
+@pytest.fixture(scope="module")
+def scenes():
+    there = {}
+    yield there
+    for scene in there.values():
+        scene.close()
+
+
+@pytest.fixture
+def scene_of(request, scenes):
+    """scene_of(kind) gives the module's scene of that kind, set out for this test."""
+    used = []
+
+    def get(kind="pair", **options):
+        key = (kind, tuple(sorted(options.items())))
+        if key not in scenes:
+            scenes[key] = Scene(kind, **options)
+        used.append(key)
+        scenes[key].set_out()
+        return scenes[key]
+    yield get
+    failed = getattr(request.node, "failed", True)
+    for key in used:
+        scene = scenes[key]
+        if failed:
+            show(scene)
+        try:
+            scene.tidy()
+        except Exception as e:
+            failed = True
+            print("scene: %s" % e)
+        if failed and os.environ.get("KEEP"):
+            scene.lab.keep = True
+            print("kept: %s" % scene.lab.dir)
+        if failed:
+            del scenes[key]
+            scene.close()
+
+
+def show(scene):
+    for daemon in scene.lab.daemons:
+        print("---- %s\n%s" % (daemon.log, daemon.process.log_tail(60) if daemon.process else ""))
+    for server in scene.lab.servers.values():
+        print("---- %s\n%s" % (server.log, server.process.log_tail(8) if server.process else ""))
+
+
+@pytest.fixture
+def scene(scene_of):
+    return scene_of("pair")
