@@ -47,6 +47,7 @@ CTL_OBJ    := $(patsubst %.c,$(B)/%.o,$(wildcard tools/flipctl*.c))
 UNIT_SRC   := $(wildcard tests/unit/test_*.c)
 UNIT_BIN   := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/unit/%)
 
+.SECONDARY:
 .PHONY: all
 all: $(B)/flipd $(B)/flipctl
 

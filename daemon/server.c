@@ -192,6 +192,14 @@ static void MAY_WAIT let_answer(struct server *server)
 		(void)fiber_sleep_ms(10);
 }
 
+/* What was freed or finished just now is cleared away on the loop's next turns: clients, answers of other
+ * threads. */
+static void MAY_WAIT settle_loop(void)
+{
+	for (int i = 0; i < 4; i++)
+		(void)fiber_yield();
+}
+
 /*
  * Whether this also frees everything depends on nobody being left who uses it: a flip that did not end in
  * time keeps its cluster and the journal, and goes with the process.
@@ -208,9 +216,7 @@ static void MAY_WAIT end(struct server *server)
 	control_stop(server->control);
 	httpd_stop(server->httpd);
 	sd_watchdog_stop();
-	/* Freed clients and listeners go on the loop's next turn. */
-	(void)fiber_yield();
-	(void)fiber_yield();
+	settle_loop();
 	if (!clean)
 		return;
 	while (server->nwatched > 0) {
@@ -221,6 +227,7 @@ static void MAY_WAIT end(struct server *server)
 		watch_free(w);
 	}
 	journal_close(server->journal);
+	settle_loop();
 	free(server->watched);
 	server->watched = NULL;
 	conf_unref(server->conf);

@@ -157,6 +157,18 @@ static enum flip_state state_by_name(const char *s)
 	return FLIP_RECOVERING;
 }
 
+/* After so long the servers may have been in somebody's hands: nothing is done before an operator has looked. */
+static void wait_for_resolve(struct flip *f)
+{
+	struct err err = {0};
+
+	f->state = FLIP_STUCK;
+	f->outcome = FLIP_OUTCOME_STUCK;
+	err_set(&err, -ETIME, "the flip was left unfinished for longer than recover_within; nothing has been touched since");
+	err_hint(&err, "see what both servers show, then: flipctl resolve %s", f->conf->name);
+	flip_fail(f, "", &err);
+}
+
 int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, const char *run, struct flip **ret, struct err *err)
 {
 	struct flip *f = flip_alloc(c, j, run);
@@ -181,6 +193,8 @@ int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, con
 	if (jf.document)
 		(void)!wire_parse(jf.document, strlen(jf.document), &f->past, NULL);
 	jn_replay(f, records, n);
+	if (f->state != FLIP_STUCK && clock_wall_ms() - f->started_wall_ms > f->policy.recover_within_ms)
+		wait_for_resolve(f);
 	*ret = f;
 	return 0;
 }

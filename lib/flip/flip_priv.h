@@ -185,6 +185,9 @@ void MAY_WAIT runner_undo(struct flip *, const char *row);
 /* sessions.c */
 int MAY_WAIT sess_open(struct flip *, struct flip_side *, enum session_role, int64_t deadline_us, struct err *);
 int MAY_WAIT sess_open_all(struct flip *, struct flip_side *, int64_t deadline_us, struct err *);
+/* Opens again whatever session but the locks' a withdrawn fence or a server has cost: before the fence nothing is lost
+ * with them. */
+int MAY_WAIT sess_reopen(struct flip *, struct err *);
 void sess_tag(struct flip *, const char *step);
 /* Every statement of this flip on that side is known to be gone (SPEC.md, a statement outlives its client). */
 enum act MAY_WAIT sess_quiet(struct flip *, struct flip_side *, bool keep_lock, int64_t deadline_us, struct err *);
@@ -213,6 +216,10 @@ bool kill_exempt(const struct flip *, const struct flip_side *, const struct fac
 
 /* decide.c */
 void MAY_WAIT decide_run(struct flip *);  /* roll back, forward or recovery: until the flip has ended or is stuck */
+
+/* verify.c */
+int MAY_WAIT verify_prepare(struct flip *, struct err *);
+int MAY_WAIT verify_compare(struct flip *, struct err *);
 
 /* hooks.c */
 int MAY_WAIT hooks_run(struct flip *, const struct conf_list *, const char *action, bool must, struct err *);

@@ -245,9 +245,11 @@ static bool is_recorded(const struct flip *f, const struct flip_side *side, uint
 	return false;
 }
 
-/* One sweep: kills everybody not exempt; *ret_left says how many it found. Goes on past single errors (E15). */
-static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int64_t deadline_us, int *ret_left, struct err *err)
+/* One sweep: kills everybody not exempt; *ret_left says how many it found. Goes on past single errors (E15). Its
+ * statements have their own limit: one that was cut short would cost the reaper's session. */
+static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_left, struct err *err)
 {
+	int64_t deadline_us = flip_deadline(ROUND_TRIP_MS);
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts_session *list = NULL;
 	int n = 0, left = 0;
@@ -280,7 +282,7 @@ int MAY_WAIT kill_all(struct flip *f, struct flip_side *side, int64_t limit_ms, 
 	int left = 1;
 
 	while (left > 0) {
-		int rc = kill_sweep(f, side, deadline, &left, err);
+		int rc = kill_sweep(f, side, &left, err);
 		if (rc < 0)
 			return rc;
 		if (left == 0 || clock_us() + pause_us > deadline)

@@ -132,6 +132,17 @@ int MAY_WAIT sess_open_all(struct flip *f, struct flip_side *s, int64_t deadline
 	return rc;
 }
 
+int MAY_WAIT sess_reopen(struct flip *f, struct err *err)
+{
+	static const enum session_role roles[] = {SESSION_ACT, SESSION_REAPER};
+	struct flip_side *sides[] = {&f->old_side, &f->new_side};
+	int rc = 0;
+
+	for (int i = 0; i < 4 && rc == 0; i++)
+		rc = sess_open(f, sides[i / 2], roles[i % 2], flip_deadline(ROUND_TRIP_MS), err);
+	return rc;
+}
+
 void sess_tag(struct flip *f, const char *step)
 {
 	struct flip_side *sides[] = {&f->old_side, &f->new_side};

@@ -131,7 +131,9 @@ int MAY_WAIT step_lock(struct flip *f, struct err *err)
 		return rc;
 	f->row_written = true;
 	rc = row_write(f, f->old_side.act, "running", err);
-	return rc < 0 ? rc : note_bypass(f, err);
+	if (rc == 0)
+		rc = note_bypass(f, err);
+	return rc < 0 ? rc : verify_prepare(f, err);
 }
 
 /* Closes the row on whichever side takes writes now, then lets go of both locks. */
@@ -314,6 +316,8 @@ int MAY_WAIT step_drain(struct flip *f, struct err *err)
 	int64_t end = flip_deadline(f->policy.drain_timeout_ms), good_since = 0;
 	char obstacle[256];
 
+	if (sess_reopen(f, err) < 0)
+		return err->code;
 	if (!f->hooks_begun && f->conf->hooks.before_fence.n) {
 		int rc = jn_write(f, "hooks", "drain", NULL, true, err);
 		f->hooks_begun = true;

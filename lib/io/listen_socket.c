@@ -14,7 +14,7 @@
 #include "lib/base/str.h"
 #include "lib/io/listen_priv.h"
 
-#define BACKLOG 128
+#define BACKLOG 1024
 #define GROUPS_FIRST 64
 #define GROUPS_MOST 65536 /* NGROUPS_MAX */
 

@@ -42,6 +42,8 @@ struct dialect_guard { /* the answer to a guarded opening, or to a wait */
 	char position[1024]; /* what had been applied */
 };
 
+enum dialect_value { DIALECT_COUNT, DIALECT_CHECKSUM, DIALECT_READABLE };
+
 struct dialect {
 	const char *name;
 
@@ -86,6 +88,9 @@ struct dialect {
 	int (*read_channel)(const struct db_result *, struct facts_channel *ret); /* -ENOENT */
 	void (*try_reverse_remove)(const struct dialect_ctx *, struct strbuf *);
 
+	void (*tables)(const struct dialect_ctx *, struct strbuf *); /* name */
+	void (*table_value)(const struct dialect_ctx *, const char *table, enum dialect_value, int64_t limit_ms,
+		struct strbuf *); /* value */
 	void (*kill)(const struct dialect_ctx *, uint64_t id, bool query_only, struct strbuf *);
 	void (*session_there)(
 		const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *); /* there */
@@ -118,6 +123,9 @@ const struct db_result *dialect_find(const struct db_result *, const char *first
 void dialect_copy(char *buf, size_t size, const struct db_result *, int row, const char *column);
 
 /* Shared by the files of the MariaDB dialect. */
+void mariadb_tables(const struct dialect_ctx *, struct strbuf *);
+void mariadb_table_value(
+	const struct dialect_ctx *, const char *table, enum dialect_value, int64_t limit_ms, struct strbuf *);
 void mariadb_facts(const struct dialect_ctx *, unsigned what, struct strbuf *);
 void mariadb_read_facts(const struct db_result *, struct arena *, struct facts *, struct dialect_extra *);
 void mariadb_prove(const struct dialect_ctx *, struct strbuf *);

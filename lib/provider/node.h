@@ -136,6 +136,17 @@ enum act MAY_WAIT node_kill(struct session *reaper, uint64_t id, bool query_only
  */
 enum act MAY_WAIT node_kill_own(struct session *reaper, const struct session_mark *, int64_t deadline_us, struct err *) MUSTCHECK;
 
+/* --- verify -------------------------------------------------------------------------------------------------- */
+
+/* The application's base tables as "db.table", sorted; list in the arena. */
+enum act MAY_WAIT node_list_tables(struct session *, struct arena *, int64_t deadline_us, const char ***ret, int *ret_n,
+	struct err *) MUSTCHECK;
+/* Its rows counted, or its checksum (CHECKSUM TABLE EXTENDED); limit_ms bounds the statement in the server. */
+enum act MAY_WAIT node_table_value(struct session *, const char *table, bool checksum, int64_t limit_ms, int64_t deadline_us,
+	uint64_t *ret, struct err *) MUSTCHECK;
+/* DONE: the account may read the table. */
+enum act MAY_WAIT node_table_readable(struct session *, const char *table, int64_t deadline_us, struct err *) MUSTCHECK;
+
 /* --- heartbeat, schema --------------------------------------------------------------------------------------- */
 
 /* Guarded: only while @@global.read_only=0 and the lock is free or lock_session's (0: none). DONE also when the guard

@@ -301,7 +301,8 @@ def test_events_of_a_flip(flipd):
     (b'{"id":null,"cmd":"check","args":{"name":"shard1"}}\n', "usage"),
     (b'{"id":null,"cmd":"check","args":{"name":"shard1","to":"up"}}\n', "usage"),
     (b'{"id":null,"cmd":"check","args":{"name":"nobody","to":"target"}}\n', "not_found"),
-    (b'{"id":null,"cmd":"ping\\u0000"}\n', "usage"), (b"\x00\x01\x02\n", "usage")])
+    (b'{"id":null,"cmd":"ping\\u0000"}\n', "usage"), (b"\x00\x01\x02\n", "usage")],
+    ids=lambda value: "line" if isinstance(value, bytes) else value)
 def test_bad_lines_harm_nobody(flipd, line, code):
     client, other = flipd.client(), flipd.client()
     answer = client.send(line).line()
@@ -524,7 +525,8 @@ def test_metrics_count_refused_flips(flipd):
 
 @pytest.mark.parametrize("text", [
     b"\r\n\r\n", b"GET\r\n\r\n", b"GET / SMTP/1.0\r\n\r\n", b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\n\r\n",
-    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 500 + b"\r\n", b"\x00\xff\xfe\n\n", b"GET nowhere HTTP/1.1\r\n\r\n"])
+    b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 500 + b"\r\n", b"\x00\xff\xfe\n\n", b"GET nowhere HTTP/1.1\r\n\r\n"],
+    ids=("empty", "short", "smtp", "long", "headers", "binary", "relative"))
 def test_bad_http_requests(flipd, text):
     with socket.create_connection(("127.0.0.1", flipd.port), timeout=10) as s:
         with contextlib.suppress(OSError):
@@ -632,9 +634,11 @@ def test_notifies_and_takes_sockets(make, tmp_path):
     path = str(tmp_path / "handed.sock")
     control.bind(path)
     control.listen(16)
-    script = 'export LISTEN_PID=$$; exec "$0" --config "$1" 3<&%d' % control.fileno()
+    script = ("import os,sys\nos.environ['LISTEN_PID'] = str(os.getpid())\n"
+              "os.dup2(int(sys.argv[1]), 3)\nos.execv(sys.argv[2], sys.argv[2:])\n")
     with open(flipd.log, "ab") as log:
-        child = subprocess.Popen(["/bin/sh", "-c", script, places.built("flipd"), flipd.config_file],
+        child = subprocess.Popen(["/usr/bin/python3", "-c", script, str(control.fileno()), places.built("flipd"),
+                                  "--config", flipd.config_file],
                                  pass_fds=[control.fileno()], stderr=log, stdin=subprocess.DEVNULL,
                                  env=dict(os.environ, NOTIFY_SOCKET=str(tmp_path / "notify"), LISTEN_FDS="1",
                                           WATCHDOG_USEC="300000"))

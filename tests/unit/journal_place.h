@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <cmocka.h>
 
@@ -100,6 +101,50 @@ static inline void begin(struct journal *j, const char *id, const char *cluster,
 
 	if (journal_begin(j, &f, &err) < 0)
 		fail_msg("%s", err_text(&err));
+}
+
+static inline void expect_refused(int code, const char *says)
+{
+	struct err err = {0};
+
+	assert_int_equal(try_open(&err), code);
+	if (!strstr(err.message, says))
+		fail_msg("\"%s\" does not say \"%s\"", err.message, says);
+}
+
+static inline void make_journal(void)
+{
+	struct journal *j = open_journal();
+
+	begin(j, "f", "c", 1);
+	journal_close(j);
+}
+
+static inline int write_one(
+	struct journal *j, const char *id, const char *kind, bool durable, struct err *err)
+{
+	return journal_write(j, id, kind, "", "{}", durable, err);
+}
+
+static inline int record_count(struct journal *j, const char *id)
+{
+	struct arena *a = arena_new();
+	struct journal_flip flip;
+	struct journal_record *r;
+	int n = -1;
+
+	assert_int_equal(journal_load(j, a, id, &flip, &r, &n, NULL), 0);
+	arena_free(a);
+	return n;
+}
+
+static inline bool there(const char *name)
+{
+	char path[160];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return stat(path, &st) == 0 && st.st_blocks * 512 >= 1024 * 1024;
 }
 
 #endif

@@ -68,7 +68,7 @@ static void test_second_opener_is_refused(void **state)
 	run(second_opener_is_refused, NULL);
 }
 
-static void write_one(struct journal *j, const char *id, const char *kind, const char *data, bool durable)
+static void add(struct journal *j, const char *id, const char *kind, const char *data, bool durable)
 {
 	struct err err = {0};
 
@@ -107,10 +107,10 @@ static void records_come_back_in_order(void *arg)
 	(void)arg;
 	begin(j, "f1", "c1", 1000);
 	begin(j, "f2", "c2", 1001);
-	write_one(j, "f1", "begin", NULL, false);
-	write_one(j, "f2", "begin", "{\"n\":2}", false);
-	write_one(j, "f1", "fence", "{\"position\":\"0-1-\\u00e9\"}", true);
-	write_one(j, "f1", "end", "{}", false);
+	add(j, "f1", "begin", NULL, false);
+	add(j, "f2", "begin", "{\"n\":2}", false);
+	add(j, "f1", "fence", "{\"position\":\"0-1-\\u00e9\"}", true);
+	add(j, "f1", "end", "{}", false);
 	/* Reading sees what is only queued. */
 	assert_int_equal(journal_load(j, a, "f1", &flip, &r, &n, NULL), 0);
 	assert_int_equal(n, 3);
@@ -130,13 +130,13 @@ static void records_come_back_in_order(void *arg)
 	assert_string_equal(r[1].data, "{\"position\":\"0-1-\\u00e9\"}");
 	assert_in_range(r[1].at_ms, before, clock_wall_ms());
 	arena_free(a);
-	write_one(j, "f2", "end", "{}", false);
+	add(j, "f2", "end", "{}", false);
 	journal_close(j);
 
 	j = open_journal();
 	expect_kinds(j, "f1", "begin fence end");
 	expect_kinds(j, "f2", "begin end");
-	write_one(j, "f1", "intent", "{}", true);
+	add(j, "f1", "intent", "{}", true);
 	expect_kinds(j, "f1", "begin fence end intent");
 	journal_close(j);
 }
@@ -158,7 +158,7 @@ static void refusals_harm_nothing_else(void *arg)
 
 	(void)arg;
 	begin(j, "f1", "c1", 1);
-	write_one(j, "f1", "note", "{}", false);
+	add(j, "f1", "note", "{}", false);
 	assert_int_equal(journal_begin(j, &f, &err), -EEXIST);
 	assert_true(err.message[0]);
 	err_clear(&err);
@@ -254,7 +254,7 @@ static void many_records(void *arg)
 	for (int i = 0; i < 500; i++) {
 		char data[32];
 		(void)snprintf(data, sizeof(data), "{\"i\":%d}", i);
-		write_one(j, "f", "note", data, i % 100 == 99);
+		add(j, "f", "note", data, i % 100 == 99);
 	}
 	assert_int_equal(journal_load(j, a, "f", &flip, &r, &n, NULL), 0);
 	assert_int_equal(n, 500);
@@ -287,8 +287,8 @@ static void writer_run(void *arg)
 
 	begin(w->journal, w->id, "c", 1);
 	while (w->left-- > 0) {
-		write_one(w->journal, w->id, "begin", "{}", false);
-		write_one(w->journal, w->id, "end", "{}", true);
+		add(w->journal, w->id, "begin", "{}", false);
+		add(w->journal, w->id, "end", "{}", true);
 	}
 	assert_int_equal(journal_save(w->journal, w->id, "ended", "done", 2, NULL, NULL), 0);
 }
@@ -328,7 +328,7 @@ static void cancelled_writer(void *arg)
 {
 	struct journal *j = arg;
 
-	write_one(j, "f", "intent", "{}", true);
+	add(j, "f", "intent", "{}", true);
 	/* Kept by the shield, delivered after it. */
 	assert_true(fiber_cancelled());
 	assert_int_equal(fiber_yield(), -ECANCELED);
@@ -360,10 +360,10 @@ static void queued_writes_go_by_themselves(void *arg)
 
 	(void)arg;
 	begin(j, "f", "c", 1);
-	write_one(j, "f", "begin", "{}", false);
+	add(j, "f", "begin", "{}", false);
 	assert_int_equal(fiber_sleep_ms(1), 0);
-	write_one(j, "f", "note", "{}", false);
-	write_one(j, "f", "end", "{}", false);
+	add(j, "f", "note", "{}", false);
+	add(j, "f", "end", "{}", false);
 	/* The nudge for these two finds the journal gone. */
 	journal_close(j);
 	assert_int_equal(fiber_sleep_ms(1), 0);

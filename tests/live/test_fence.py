@@ -1,0 +1,372 @@
+"""The fence and what stands in its way: statements and locks that it must wait for, named, killed, waited for or given
+way to; and the three ways in which a flip that has fenced goes back."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from lab.proc import wait_for
+from lab.scene import (FENCE, OPENING, Client, await_blocked, await_statement, named_check, own_seq, scene,  # noqa: F401
+                       scene_of, scenes, sessions, step)
+
+BLOCKERS = ["update", "lock tables"]
+LONG_UPDATE = "UPDATE app.work SET n=n+1 WHERE id=1 AND SLEEP(%g)=0"
+PATIENT = {"max_transaction_age": "60s", "flush": "never"}
+
+
+def block(scene, old, what, seconds=3):
+    """A session of batch that the fence has to wait for."""
+    client = scene.client(old, "batch")
+    if what == "update":
+        client.begin(LONG_UPDATE % seconds)
+        await_statement(old, "SLEEP(")
+    else:
+        client.run("LOCK TABLES app.work WRITE")
+    return client
+
+
+def names(attempt, client):
+    return "session %d of batch" % client.id in (attempt["blockers"] or "")
+
+
+def rolled_back_right(scene, load, old, new):
+    """As it was before: old open and written to, new closed, the names back, nothing left that could change it."""
+    assert old.writable and not new.writable
+    scene.nothing_pending()
+    scene.goes_on(load, server=old)
+    scene.right(load, old)
+
+
+# Each policy against each kind of blocker. max_transaction_age keeps drain from waiting for them.
+
+@pytest.mark.parametrize("what", BLOCKERS)
+def test_blockers_are_killed(scene, what):
+    old, new = scene.set_out()
+    scene.flipd(defaults=PATIENT)
+    load = scene.load(interval_ms=1)
+    blocker = block(scene, old, what)
+    document = scene.flip(new)
+    victims = {v["id"]: v for v in document["killed"]}
+    assert victims[blocker.id]["user"] == "batch" and victims[blocker.id]["server"] == old.name
+    assert len(document["attempts"]) == 1 and names(document["attempts"][0], blocker), document["attempts"]
+    assert document["blackout_ms"] < 500
+    assert not blocker.alive
+    scene.goes_on(load, server=new)
+    report = scene.right(load, old, new)
+    assert max(report.facts["blackouts_ms"]) < 1000
+    assert new.value("SELECT n FROM app.work WHERE id=1") == old.value("SELECT n FROM app.work WHERE id=1")
+
+
+@pytest.mark.parametrize("what", BLOCKERS)
+def test_blockers_are_waited_for(scene, what):
+    """Each attempt is bounded by fence_timeout; between two of them the application writes; at last it gets through."""
+    old, new = scene.set_out()
+    scene.flipd(defaults=dict(PATIENT, blockers="wait", fence_timeout="300ms", fence_attempts=30))
+    load = scene.load(interval_ms=1)
+    before = old.value("SELECT n FROM app.work WHERE id=1")
+    blocker = block(scene, old, what, 1.5)
+    running = scene.start_flip(new)
+    if what == "lock tables":  # until the fence has been taken back at least once
+        for _ in range(2):
+            await_statement(old, FENCE)
+            wait_for(lambda: not sessions(old, FENCE), 5, "the fence to be taken back")
+        blocker.run("UNLOCK TABLES")
+    document = running.end("done")
+    if what == "update":  # it ended by itself, unharmed
+        assert blocker.end() is None
+        assert new.value("SELECT n FROM app.work WHERE id=1") == before + 1
+    failed = document["attempts"][:-1] if not document["attempts"][-1]["blockers"] else document["attempts"]
+    assert len(failed) >= 2 and all(a["blackout_ms"] < 600 for a in failed), document["attempts"]
+    assert any(names(a, blocker) for a in failed), document["attempts"]
+    assert document["blackout_ms"] < 800
+    scene.goes_on(load, server=new)
+    scene.right(load, old, new)
+
+
+@pytest.mark.parametrize("what", BLOCKERS)
+def test_the_fence_is_withdrawn(scene, what):
+    """withdraw: writes stand still for some ten milliseconds an attempt; then the flip is rolled back."""
+    old, new = scene.set_out()
+    scene.flipd(defaults=dict(PATIENT, blockers="withdraw", fence_attempts=4))
+    load = scene.load(interval_ms=1)
+    blocker = block(scene, old, what)
+    running = scene.start_flip(new)
+    document = running.end("rolled_back")
+    assert running.code == 3
+    assert len(document["attempts"]) == 4 and all(a["blackout_ms"] < 250 for a in document["attempts"])
+    assert all(names(a, blocker) for a in document["attempts"]), document["attempts"]
+    assert document["error"]["step"] == "fence" and "batch" in document["error"]["message"]
+    assert document["killed"] == [] and document["blackout_ms"] is None
+    assert blocker.running or what == "lock tables"
+    rolled_back_right(scene, load, old, new)
+    assert blocker.end() is None if what == "update" else blocker.alive
+
+
+def test_a_bounded_fence_has_no_later_effect(scene):
+    """E1f: it runs out in the server; when what held it up ends, old stays open."""
+    old, new = scene.set_out()
+    scene.flipd(defaults=dict(PATIENT, blockers="wait", fence_timeout="300ms", fence_attempts=2))
+    load = scene.load(interval_ms=1)
+    blocker = block(scene, old, "lock tables")
+    document = scene.flip(new, "rolled_back")
+    assert len(document["attempts"]) == 2 and all(250 < a["blackout_ms"] < 700 for a in document["attempts"])
+    scene.nothing_pending()
+    blocker.run("UNLOCK TABLES")
+    rolled_back_right(scene, load, old, new)
+
+
+def test_what_does_not_block_passes(scene):
+    """E11: an idle transaction and a long SELECT do not hold the fence up, whatever `blockers` says. E12: the
+    transaction's COMMIT then fails, and its row is nowhere."""
+    old, new = scene.set_out()
+    scene.flipd(defaults=dict(PATIENT, blockers="wait", fence_timeout="300ms", fence_attempts=1))
+    load = scene.load(interval_ms=1)
+    idle = scene.client(old, autocommit=False)
+    idle.run("INSERT INTO app.item (name) VALUES ('never committed')")
+    reader = scene.client(old, "batch").begin("SELECT SLEEP(3) FROM app.item WHERE id=1")
+    await_statement(old, "SLEEP(3)")
+    document = scene.flip(new)
+    assert all(not a["blockers"] for a in document["attempts"])
+    assert {idle.id, reader.id} <= {v["id"] for v in document["killed"]}
+    with pytest.raises(Exception):
+        idle.connection.commit()
+    scene.goes_on(load, server=new)
+    scene.right(load, old, new)
+    for server in (old, new):
+        assert server.value("SELECT COUNT(*) FROM app.item WHERE name='never committed'") == 0
+
+
+def test_transactions_cut_by_the_fence_are_whole_or_gone(scene):
+    """E12 under load: transactions of several statements that stay open for a while."""
+    old, new = scene.set_out()
+    scene.flipd()
+    load = scene.load(writers=8, interval_ms=1, txn=3, txn_idle_ms=3)
+    scene.flip(new)
+    scene.goes_on(load, server=new)
+    scene.right(load, old, new)
+
+
+# Back, from within the blackout.
+
+HELD = {"max_lag": "1m", "max_blackout": "30s"}
+
+
+@pytest.mark.parametrize("how", ["guarded", "plain"])
+def test_abort_in_the_blackout(scene, how):
+    old, new = scene.set_out()
+    scene.flipd(defaults=dict(HELD, verify="counts" if how == "plain" else "none"))
+    load = scene.load(interval_ms=1)
+    holder = scene.hold_applier(new)
+    running = scene.start_flip(new)
+    await_statement(new, OPENING if how == "guarded" else "SELECT MASTER_GTID_WAIT")
+    scene.names_point_to(new)
+    answer = scene.daemon.ctl("abort", "lab")
+    assert answer.code == 0 and answer.json["outcome"] == "rolled_back", answer
+    document = running.end("rolled_back")
+    assert running.code == 3 and answer.seconds < 3
+    assert document["blackout_ms"] is None and step(document, "open")["state"] != "done"
+    rolled = own_seq(new)
+    scene.names_point_to(old)
+    holder.run("UNLOCK TABLES")
+    rolled_back_right(scene, load, old, new)
+    assert own_seq(new) == rolled
+    scene.daemon.wait_ready(new.name)
+
+
+@pytest.mark.parametrize("how", ["guarded", "plain", "stopped"])
+def test_max_blackout_runs_out(scene, how):
+    """New's applier is held up by a lock, or is stopped in the blackout: back within the budget, by itself."""
+    old, new = scene.set_out()
+    scene.flipd(defaults=dict(HELD, max_blackout="1s", verify="counts" if how == "plain" else "none"))
+    load = scene.load(interval_ms=1)
+    holder = scene.hold_applier(new)
+    running = scene.start_flip(new)
+    if how == "stopped":
+        await_statement(new, OPENING)
+        stopper = scene.client(new, "root").begin("STOP SLAVE SQL_THREAD")
+    document = running.end("rolled_back")
+    assert running.code == 3
+    assert "max_blackout" in document["error"]["message"]
+    assert 1000 <= document["attempts"][-1]["blackout_ms"] < 2500, document["attempts"]
+    scene.names_point_to(old)
+    holder.run("UNLOCK TABLES")
+    if how == "stopped":
+        assert stopper.end() is None
+        new.query("START SLAVE")
+    rolled_back_right(scene, load, old, new)
+    report = [w for w in load.so_far() if w.kind == "A"]
+    gap = max(b.ended - a.ended for a, b in zip(report, report[1:]) if a.writer == b.writer)
+    assert gap < 4_000_000, "writes stood still for %d us" % gap
+
+
+def test_abort_after_the_end(scene):
+    old, new = scene.set_out()
+    scene.flipd()
+    assert scene.daemon.ctl("abort", "lab").code == 1
+    scene.flip(new)
+    assert scene.daemon.ctl("abort", "lab").code in (1, 3)
+    assert new.writable and not old.writable
+
+
+# The fence outlives its flipd (E1g, E13, E18).
+
+PENDING = dict(PATIENT, blockers="wait", fence_timeout="20s", max_blackout="30s")
+
+
+def pending_fence(scene, old, new, **more):
+    """A flip whose fence waits behind LOCK TABLES; the session that holds the lock."""
+    scene.flipd(defaults=dict(PENDING, **more))
+    blocker = block(scene, old, "lock tables")
+    running = scene.start_flip(new)
+    await_statement(old, FENCE)
+    return blocker, running
+
+
+def test_flipd_killed_while_its_fence_is_pending(scene):
+    """E13, E18: the orphan holds the flip's lock and would close old; the next flipd kills it, then opens."""
+    old, new = scene.set_out()
+    load = scene.load(interval_ms=1)
+    blocker, running = pending_fence(scene, old, new)
+    orphan = await_statement(old, FENCE)["id"]
+    scene.daemon.kill()
+    running.child.communicate(timeout=10)
+    assert running.child.returncode == 5
+    assert any(r["id"] == orphan for r in sessions(old, FENCE)), "no orphan, so nothing is tried"
+    scene.daemon.start()
+    scene.await_end("rolled_back")
+    assert not any(r["id"] == orphan for r in sessions(old)), "the orphan is still there"
+    blocker.run("UNLOCK TABLES")
+    rolled_back_right(scene, load, old, new)
+    scene.daemon.wait_ready(new.name)
+
+
+def test_the_orphan_has_closed_old_before_the_restart(scene):
+    """E1g with flipd dead: nobody drives, the fence closes; the next flipd opens old again."""
+    old, new = scene.set_out()
+    load = scene.load(interval_ms=1)
+    blocker, running = pending_fence(scene, old, new)
+    scene.daemon.kill()
+    running.child.communicate(timeout=10)
+    blocker.run("UNLOCK TABLES")
+    wait_for(lambda: not old.writable, 5, "the orphan to close old")
+    scene.daemon.start()
+    scene.await_end("rolled_back")
+    rolled_back_right(scene, load, old, new)
+
+
+def test_flipd_frozen_while_its_fence_is_pending(scene):
+    """E1g: the fence closes old while flipd is frozen longer than max_blackout; awake, it opens old again."""
+    old, new = scene.set_out()
+    load = scene.load(interval_ms=1)
+    blocker, running = pending_fence(scene, old, new, max_blackout="1s")
+    begin = time.monotonic()
+    scene.daemon.process.signal(signal.SIGSTOP)
+    blocker.run("UNLOCK TABLES")
+    wait_for(lambda: not old.writable, 5, "the fence to close old")
+    time.sleep(max(0, begin + 1.3 - time.monotonic()))  # the budget runs out meanwhile: that is the test
+    scene.daemon.process.signal(signal.SIGCONT)
+    running.end("rolled_back")
+    rolled_back_right(scene, load, old, new)
+
+
+def test_terminated_within_the_fence(scene):
+    """SIGTERM within the fence: finished or rolled back within max_blackout, exit 0; old is not left closed."""
+    old, new = scene.set_out()
+    load = scene.load(interval_ms=1)
+    blocker, running = pending_fence(scene, old, new, max_blackout="1s")
+    os.kill(scene.daemon.process.pid, signal.SIGTERM)
+    assert scene.daemon.process.wait(20) == 0
+    running.child.communicate(timeout=10)
+    blocker.run("UNLOCK TABLES")
+    wait_for(lambda: not sessions(old, FENCE), 5, "the fence to be gone")
+    rolled_back_right(scene, load, old, new)
+    scene.daemon.start()
+    scene.await_end("rolled_back")
+
+
+# What writes through the fence.
+
+def test_an_account_that_keeps_coming_back(scene):
+    """E14: READ ONLY ADMIN writes through the fence and connects anew after each kill: rolled back, with its name."""
+    old, new = scene.set_out()
+    scene.lab.passwords.setdefault("legacy", "l3gacy-password")
+    with open(scene.lab.secret("legacy"), "w") as f:
+        f.write(scene.lab.passwords["legacy"] + "\n")
+    for text in ("CREATE USER IF NOT EXISTS legacy@'%%' IDENTIFIED BY '%s'" % scene.lab.passwords["legacy"],
+                 "GRANT READ ONLY ADMIN ON *.* TO legacy@'%'", "GRANT SELECT, INSERT ON app.* TO legacy@'%'"):
+        old.query(text)
+    try:
+        scene.lab.sync(old)
+        scene.flipd(defaults={"kill_timeout": "600ms"})
+        load = scene.load(interval_ms=1)
+        legacy = scene.load(user="legacy", hosts=[old.address], zone=None, writers=3, first_writer=40, interval_ms=1)
+        running = scene.start_flip(new)
+        document = running.end("rolled_back")
+        assert running.code == 3 and "legacy@%" in document["error"]["message"], document["error"]
+        assert document["error"]["server"] == old.name and document["error"]["hint"]
+        assert "legacy" in named_check(document, "bypass")["seen"]
+        assert any(v["user"] == "legacy" for v in document["killed"])
+        assert old.writable and not new.writable
+        scene.goes_on(load, legacy, server=old)
+        scene.right([load, legacy], old)
+    finally:
+        old.query("DROP USER legacy@'%'")
+
+
+def test_the_kill_goes_on_after_errors(scene):
+    """E15: the event scheduler's thread cannot be killed (1094); all others are, and the scheduler moves along."""
+    old, new = scene.set_out()
+    old.query("SET GLOBAL event_scheduler=ON")
+    try:
+        wait_for(lambda: [r for r in sessions(old) if r["user"] == "event_scheduler"], 5, "the event scheduler")
+        scene.flipd()
+        load = scene.load(interval_ms=1, warm=True)
+        document = scene.flip(new)
+        assert not any(v["user"] == "event_scheduler" for v in document["killed"])
+        assert [v for v in document["killed"] if v["user"] == "app"]
+        scene.goes_on(load, server=new)
+        scene.right(load, old, new)
+        assert new.value("SELECT @@global.event_scheduler") == "ON"
+        assert old.value("SELECT @@global.event_scheduler") == "OFF"
+    finally:
+        for server in (old, new):
+            server.query("SET GLOBAL event_scheduler=OFF")
+
+
+def test_waiting_for_a_semi_sync_acknowledgement(scene_of):
+    """E16: commits on old that wait for an acknowledgement hold the fence up: bounded, then cut like other blockers."""
+    scene = scene_of("semi-sync")
+    old, new = scene.set_out()
+    old.query("SET GLOBAL rpl_semi_sync_master_timeout=20000")
+    try:
+        scene.flipd()
+        load = scene.load(interval_ms=1)
+        running = scene.start_flip(new)
+        step_done = wait_for(lambda: not sessions(new, "never") and running, 1, "the flip")
+        assert step_done is running
+        document = running.end("done")
+        assert document["blackout_ms"] < 1000
+        scene.goes_on(load, server=new)
+        scene.right(load, old, new)
+    finally:
+        old.query("SET GLOBAL rpl_semi_sync_master_timeout=1000")
+
+
+def test_another_flips_lock(scene):
+    """A lock that somebody else holds: not begun, nothing changed, the holder named and left alone."""
+    old, new = scene.set_out()
+    daemon = scene.flipd()
+    plan = daemon.ctl("plan", "lab", "--to", new.name).json
+    name = next(s["text"] for s in plan["steps"] if "GET_LOCK" in s["text"]).split("GET_LOCK('")[1].split("'")[0]
+    for server in (new, old):
+        holder = scene.client(server, "root")
+        assert holder.run("SELECT GET_LOCK('%s', 0)" % name) == ((1,),)
+        running = scene.start_flip(new)
+        document = running.end("aborted")
+        assert running.code == 3
+        assert str(holder.id) in document["error"]["message"] + (document["error"]["hint"] or "")
+        assert holder.alive and old.writable and not new.writable
+        holder.close()
+    scene.flip(new)

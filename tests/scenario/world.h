@@ -1,0 +1,326 @@
+/*
+ * world: a cluster of simulated servers, its applications, the endpoint, the journal's disk; and one flipd process at a
+ * time in it. Everything happens in virtual time, the same again for the same seed.
+ *
+ *     world.c         time, crash, trace, triggers      world_repl.c    logs and replication
+ *     world_server.c  sessions and statements           world_app.c     applications
+ *     world_ops.c     what each statement does          world_check.c   the laws, and what must hold at the end
+ *
+ * A statement lives in the server: it goes on when its client is gone, and its session and named lock with it, until
+ * it ends, is killed, or the server restarts (experiments E1a, E13, E18).
+ */
+#ifndef TESTS_SCENARIO_WORLD_H
+#define TESTS_SCENARIO_WORLD_H
+
+#include "lib/base/arena.h"
+#include "lib/base/str.h"
+#include "lib/flip/flip.h"
+#include "lib/io/fiber.h"
+#include "lib/provider/node.h"
+
+#define SERVERS_MAX 5 /* source, target, three replicas */
+#define CLIENTS_MAX 16
+#define TRIGGERS_MAX 16
+#define ROWS_MAX 8
+
+/* --- faults of flipd's own calls ----------------------------------------------------------------------------- */
+
+enum fault {
+	FAULT_NONE,
+	FAULT_REFUSED,      /* answered with an error, no effect */
+	FAULT_HANGS,        /* never answered, no effect */
+	FAULT_REPLY_LOST,   /* effect, no answer */
+	FAULT_LATE,         /* effect only after the client gave up, unless it is killed before */
+	FAULT_CRASH_BEFORE, /* flipd is killed right before it */
+	FAULT_CRASH_AFTER,  /* and right after its effect */
+	FAULT_CRASH_SENT,   /* flipd is killed when it is sent; the effect comes late, unless it is killed before */
+	FAULT_MACHINE_BEFORE, /* flipd's machine dies: what was not yet durable is lost, sessions hang on in the servers */
+	FAULT_MACHINE_AFTER,
+	FAULTS
+};
+const char *fault_name(enum fault);
+
+/* --- servers ------------------------------------------------------------------------------------------------- */
+
+enum op { OP_HELLO, OP_FACTS, OP_PROVE, OP_SESSIONS, OP_LOCK_TAKE, OP_LOCK_HOLDER, OP_LOCK_RELEASE, OP_ROW_WRITE,
+	OP_ROW_READ, OP_FLUSH, OP_SCHEDULER, OP_SEMI_SYNC, OP_FENCE, OP_UNFENCE, OP_PROBE, OP_WAIT, OP_OPEN_GUARDED,
+	OP_FORGET, OP_FOLLOW, OP_START, OP_STOP, OP_KILL, OP_KILL_QUERY, OP_THERE, OP_HEARTBEAT, OP_PREPARE, OP_TRY,
+	OP_TRY_REMOVE, OP_WRITE, OPS };
+const char *op_name(enum op);
+
+struct entry {              /* of a binary log */
+	struct gtid gtid;
+	enum { ENTRY_APP, ENTRY_ROW, ENTRY_BEAT, ENTRY_PROBE, ENTRY_HAND } kind;
+	int64_t value;      /* the write's number, the row's index in the world, the beat's time */
+};
+
+struct server;
+struct client;
+
+struct args {               /* of flipd's statements */
+	bool on;
+	uint64_t number;
+	struct node_goal goal;
+	struct node_follow follow;
+	struct node_row row;
+	char user[64];
+	unsigned what;
+};
+
+struct answer {
+	struct node_proof proof;
+	struct node_row row;
+	uint64_t number;
+	bool yes;
+	struct facts *facts;
+	struct facts_session *list;
+	int n;
+};
+
+struct stmt {
+	enum op op;
+	struct wsession *session; /* NULL once it has ended or its session is gone */
+	enum fault fault;
+	int64_t not_before_us;    /* it stalls until then */
+	int64_t limit_at_us;      /* set in the server; 0 none */
+	int64_t begun_us, busy_until_us;
+	bool waiting, queued, writing, killed;
+	struct args *in;
+	struct answer *out;
+	/* the client's end of it */
+	enum act act;
+	struct err err;
+	bool answered, lost;      /* lost: the connection went, or the time ran out */
+	int life;
+	struct fiber_cond cond;
+	struct client *client;    /* an application's */
+};
+
+struct wsession {
+	struct wsession *next;
+	struct server *server;
+	uint64_t id;
+	char user[32];
+	bool client_gone, killed, locks_tables, flipd, foreign;
+	int64_t since_us;
+	uint64_t trx_rows;
+	struct stmt *running;
+	struct client *client;
+};
+
+struct link {               /* what a server replicates from */
+	bool there, use_gtid, io, sql, applying;
+	int master;         /* a server's index */
+	int fetched, applied; /* how many entries of the master's log */
+	int generation;     /* events of an earlier one are void */
+	int error;
+	char last_error[128];
+};
+
+struct server {
+	const char *name;
+	int index;
+	uint32_t server_id;
+	bool up, partitioned, read_only, boots_closed, scheduler, semi_sync, trial, strict;
+	int boots;
+	int64_t boot_wall_s;
+	uint64_t next_id, lock_holder;
+	struct wsession *sessions;
+	int fencing;        /* fences that wait: new writes queue behind them */
+	struct entry *log;
+	int nlog, cap;
+	struct gtid_list state, slave_pos;
+	uint64_t seq;
+	uint8_t *data;      /* by write number */
+	int row;            /* the newest flip row that it shows, in the world; -1 none */
+	int64_t heartbeat_wall_ms;
+	struct link link;
+	int64_t apply_us;
+	int64_t writable_since_us; /* when it last became so */
+	bool opened_by_other;      /* and that was not flipd's doing */
+	bool flipd_fenced;         /* closed by flipd: nothing of flipd's own goes to its log meanwhile */
+	int own_at_fence;
+};
+
+/* --- applications -------------------------------------------------------------------------------------------- */
+
+enum client_kind { CLIENT_WRITER, CLIENT_BLOCKER, CLIENT_LOCKER, CLIENT_BYPASS };
+
+struct client {
+	enum client_kind kind;
+	int n;
+	int server;         /* -1: not connected */
+	int boots;
+	uint64_t id;
+	int64_t busy_us;
+	uint64_t generation;
+};
+
+/* --- what is to happen when ---------------------------------------------------------------------------------- */
+
+enum when { WHEN_STEP, WHEN_OP, WHEN_AFTER_OP, WHEN_JOURNAL, WHEN_AFTER_JOURNAL, WHEN_TIME, WHEN_END };
+
+struct trigger {
+	enum when when;
+	char word[24];      /* the step, the kind of record */
+	enum op op;
+	int server;         /* -1: any */
+	int skip;           /* so many times more it passes */
+	int64_t delay_us;
+	bool fired;
+	void (*fn)(struct trigger *);
+	int arg_server, arg;
+	int64_t arg_us;
+};
+
+struct world {
+	struct arena *arena;
+	struct conf *conf;
+	uint64_t rng;
+	int nservers;
+	struct server server[SERVERS_MAX];
+	int nclients;
+	struct client client[CLIENTS_MAX];
+	bool stop_clients;
+	int64_t quick_until_us; /* applications write fast until then */
+	int nrows;
+	struct node_row row[ROWS_MAX * 8];
+	/* acknowledged writes */
+	int nwrites, cap_writes;
+	uint8_t *acked;
+	/* the endpoint, an in-memory name */
+	int endpoint;           /* a side, or 2: a third value */
+	int endpoint_spread;    /* what the slowest authority shows */
+	int64_t spread_us;
+	/* flipd */
+	int life;
+	bool alive;
+	struct flip *flip;
+	struct cluster *cluster;
+	int lives;
+	int64_t restart_us;     /* a new life so long after a crash; 0 none */
+	/* the k-th call */
+	int events, fault_at;
+	enum fault fault;
+	char fault_name[96];
+	bool reckless[8];
+	/* triggers */
+	int ntriggers;
+	struct trigger trigger[TRIGGERS_MAX];
+	/* what came of it */
+	char first_violation[256];
+	int violations;
+	struct strbuf trace;
+	bool quiet;
+	bool hands;             /* somebody else opens and writes: fewer promises */
+	bool loss_accepted;
+	int from, to;
+	bool before[2][2];      /* scheduler and semi-sync of source, target before the flip */
+	enum flip_state state;
+	enum flip_outcome outcome;
+	int64_t ended_us, begun_us;
+	bool ended;
+	char warnings[4096];
+	char error[640];
+	int (*after_life)(void); /* 1: another life is to begin */
+};
+
+extern struct world w;
+
+/* Begins a world for that configuration; servers as they are before a flip from source to target. */
+void world_new(const char *yaml, uint64_t seed, bool use_gtid);
+void world_free(void);
+int64_t jitter_us(int64_t about);
+void note(const char *fmt, ...) PRINTF(1, 2);
+void violation(const char *fmt, ...) PRINTF(1, 2);
+
+/* The next call of flipd's: what is to go wrong with it. May not return: then flipd has crashed. */
+enum fault flipd_calls(const char *what, const char *where);
+/* flipd's process is gone. Does not return in one of its fibers. */
+void flipd_crash(bool machine);
+/* A crash that is due at the end of a call. */
+void fault_after(enum fault);
+
+void trigger_step(const char *step);
+void trigger_op(enum when, enum op, int server);
+void trigger_journal(enum when, const char *kind);
+struct trigger *trigger_add(enum when, const char *word, void (*fn)(struct trigger *));
+
+/* world_server.c */
+struct wsession *server_connect(struct server *, const char *user);
+struct wsession *server_find(struct server *, uint64_t id);
+void server_drop(struct wsession *);     /* the session ends: lock, statement and all */
+void server_kill(struct server *, uint64_t id, bool query_only);
+void server_poke(struct server *);       /* something has changed: whoever waits looks again */
+void server_poke_at(struct server *, int64_t at_us);
+void server_down(struct server *);
+void server_boot(struct server *, bool closed);
+void server_restart(struct server *, bool closed, int64_t down_us);
+void server_set_read_only(struct server *, bool on, bool by_flipd, const char *how);
+/* Gives a statement to the session's server; it begins now. */
+void stmt_begin(struct wsession *, struct stmt *);
+void stmt_answer_later(struct stmt *, bool lost);
+
+/* world_ops.c */
+enum { STEP_WAIT, STEP_END };
+int op_step(struct stmt *);
+
+/* world_repl.c */
+void log_append(struct server *, struct gtid, int kind, int64_t value);
+void log_write(struct server *, int kind, int64_t value); /* as the server's own next transaction */
+void link_set(struct server *, int master, bool use_gtid, int at_entry);
+void link_start(struct server *);
+void link_stop(struct server *);
+void link_forget(struct server *);
+void link_wake_all(void);
+bool goal_reached(struct server *, const struct node_goal *, bool *ret_never);
+void server_position(const struct server *, struct facts_position *ret);
+int entry_at(uint64_t pos);
+uint64_t pos_of(int entry);
+const char *link_io(const struct server *);
+
+/* world_app.c */
+struct client *client_add(enum client_kind, int server, int64_t busy_us);
+void client_lost(struct client *);       /* its session is gone */
+void client_wrote(struct client *, struct stmt *);
+int write_number(void);
+
+/* world_check.c */
+bool world_settled(char *why, size_t size);
+void world_judge(void);
+int writable_sides(void);
+void world_dump(void);
+
+/* fake_journal.c */
+struct journal;
+extern struct journal fake_journal;
+void fake_journal_reset(void);
+void fake_journal_lose(void);            /* what was not durable is gone */
+bool fake_journal_intent_live(void);     /* by what is on disk */
+bool fake_journal_intent_durable(void);
+bool fake_journal_has(const char *kind);
+int fake_journal_ended(void);            /* 1 the flip's outcome is on disk, 0 not */
+void fake_journal_dump(struct strbuf *);
+void fake_journal_kinds(struct strbuf *);
+void fake_journal_fail(const char *kind, int times); /* writes of that kind fail; times -1: for ever */
+
+/* fake_registry.c */
+struct hook_fail {
+	const char *action; /* NULL none */
+};
+extern struct hook_fail hook_fail;
+extern int endpoint_lost;                /* so many replies of the name server get lost */
+extern int hooks_ran;
+
+/* life.c */
+struct plan {
+	enum conf_side to;
+	int64_t max_blackout_ms;
+	bool recover_only;
+};
+extern struct plan plan;
+/* Runs the whole until it has settled or time is up. */
+void life_run_all(int64_t until_ms);
+void life_begin_at(int64_t at_us);
+
+#endif
