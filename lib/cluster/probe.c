@@ -11,6 +11,8 @@
 
 #define PROBE_LIMIT_US 2000000 /* one write may hang that long behind a fence before the session is given up */
 
+#define PROBE_FIRST_US 500000 /* how long a start waits for the first write on old */
+
 struct probe_lane { /* the writes to one side */
 	struct probe *probe;
 	enum conf_side side;
@@ -39,6 +41,8 @@ static void probe_note(struct probe *p, enum conf_side side, enum act act)
 	}
 	r->writes++;
 	if (side == p->old_side) {
+		if (!r->last_old_us)
+			fiber_cond_signal(&p->seen);
 		r->last_old_us = clock_us();
 		r->last_old_at_ms = clock_wall_ms();
 	} else if (!r->first_new_us) {
@@ -156,6 +160,10 @@ int MAY_WAIT probe_start(struct cluster *c, enum conf_side old_side, struct prob
 	for (int i = 0; i < 2 && !p->by_endpoint; i++)
 		p->lane[i].fiber = fiber_spawn("probe", lane_fiber, &p->lane[i]);
 	*ret = p;
+	/* A flip that follows at once shall find a write on old before its fence. */
+	int64_t until = clock_us() + PROBE_FIRST_US;
+	while (!p->result.last_old_us && fiber_cond_wait(&p->seen, until) == 0)
+		;
 	return 0;
 }
 

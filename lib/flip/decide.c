@@ -21,7 +21,7 @@ void MAY_WAIT decide_end(struct flip *f, enum flip_outcome outcome)
 	f->outcome = outcome;
 	if (f->probe) {
 		if (f->opened)
-			probe_await_new(f->probe, flip_deadline(1000));
+			probe_await_new(f->probe, flip_deadline(ROUND_TRIP_MS));
 		probe_stop(f->probe, &f->probe_result);
 		f->probe = NULL;
 		f->has_probe_result = true;

@@ -75,11 +75,8 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 		return failed(f, "old could not be opened", &err);
 	f->st[fence].status = STEP_UNDONE;
 	flip_emit_step(f, fence);
-	if (f->nattempts < (int)COUNT_OF(f->attempts) && f->fence_us && !f->recovered) {
-		struct attempt *a = &f->attempts[f->nattempts++];
-		*a = (struct attempt){.at_wall_ms = f->fence_wall_ms, .blackout_us = clock_us() - f->fence_us};
-		str_copy(a->blockers, sizeof(a->blockers), f->blockers_seen);
-	}
+	if (!f->recovered)
+		runner_note_attempt(f);
 	undo_rest(f);
 	stop_reason(f, d->why);
 	decide_end(f, FLIP_ROLLED_BACK);

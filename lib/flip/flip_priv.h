@@ -181,6 +181,8 @@ int MAY_WAIT runner_run(struct flip *, const char *from_row, struct err *);
 /* Cancels and joins whatever early and late rows are under way. */
 void MAY_WAIT runner_stop_all(struct flip *);
 void MAY_WAIT runner_undo(struct flip *, const char *row);
+/* One fence, from its issue to now, and who stood in its way: withdrawn, rolled back or followed by the opening. */
+void runner_note_attempt(struct flip *);
 
 /* sessions.c */
 int MAY_WAIT sess_open(struct flip *, struct flip_side *, enum session_role, int64_t deadline_us, struct err *);
@@ -210,7 +212,7 @@ void guard_start(struct flip *);
 void MAY_WAIT guard_stop(struct flip *);
 /* One proof now, on the lock's own session. 0, or why the opening must be withdrawn. */
 int MAY_WAIT guard_prove(struct flip *, struct err *);
-/* Kills all client sessions on a side until none is left or kill_timeout. */
+/* Kills all client sessions on a side until none is left or limit_ms; 0: one sweep. */
 int MAY_WAIT kill_all(struct flip *, struct flip_side *, int64_t limit_ms, bool *ret_none_left, struct err *);
 bool kill_exempt(const struct flip *, const struct flip_side *, const struct facts_session *);
 

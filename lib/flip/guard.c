@@ -253,7 +253,7 @@ static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts_session *list = NULL;
 	int n = 0, left = 0;
-	enum act act = node_sessions(side->reaper, a, deadline_us, &list, &n, err);
+	enum act act = node_sessions(side->reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
 
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
@@ -263,7 +263,7 @@ static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_
 		if (kill_exempt(f, side, &list[i]))
 			continue;
 		left++;
-		act = node_kill(side->reaper, list[i].id, false, deadline_us, &one);
+		act = node_kill(side->reaper, list[i].id, false, flip_deadline(ROUND_TRIP_MS), &one);
 		if (act == ACT_UNKNOWN) {
 			*err = one;
 			return flip_rc(act, &one);

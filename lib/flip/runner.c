@@ -189,11 +189,11 @@ void MAY_WAIT runner_stop_all(struct flip *f)
 	}
 }
 
-static void note_attempt(struct flip *f)
+void runner_note_attempt(struct flip *f)
 {
 	struct attempt *a;
 
-	if (f->nattempts == (int)COUNT_OF(f->attempts))
+	if (f->nattempts == (int)COUNT_OF(f->attempts) || !f->fence_us)
 		return;
 	a = &f->attempts[f->nattempts++];
 	a->at_wall_ms = f->fence_wall_ms;
@@ -211,7 +211,7 @@ static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 	rc = step_fence_undo(f, err);
 	if (rc == 0)
 		rc = step_fence_undone(f, err);
-	note_attempt(f);
+	runner_note_attempt(f);
 	if (rc < 0)
 		return rc;
 	fiber_stop(f->budget);

@@ -405,7 +405,7 @@ int MAY_WAIT step_finish(struct flip *f, struct err *err)
 			flip_warn(f, "semi-sync of %s could not be switched on again: %s", f->new_side.server->conf->name, err_text(&why));
 	}
 	if (f->probe) {
-		probe_await_new(f->probe, flip_deadline(1000));
+		probe_await_new(f->probe, flip_deadline(ROUND_TRIP_MS));
 		probe_stop(f->probe, &f->probe_result);
 		f->probe = NULL;
 		f->has_probe_result = true;

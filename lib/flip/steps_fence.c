@@ -231,27 +231,45 @@ int MAY_WAIT step_fence_undone(struct flip *f, struct err *err)
 
 /* --- kill ---------------------------------------------------------------------------------------------------- */
 
-/* Names the sessions that hold the fence up, as far as they show: running writers and open transactions. */
+/* Whether a session may be what the fence waits for. idle: it holds LOCK TABLES, as any idle one may: no server shows. */
+static bool may_block(const struct flip *f, const struct facts_session *s, bool idle)
+{
+	if (kill_exempt(f, &f->old_side, s) || strstr(s->state, "Waiting for") || s->time_ms < BLOCKER_GRACE_MS)
+		return false;
+	if (idle)
+		return !strcasecmp(s->command, "Sleep");
+	return s->trx_rows || !strcasecmp(s->command, "Query");
+}
+
+static int add_blockers(struct flip *f, const struct facts_session *list, int n, bool idle)
+{
+	size_t len = 0, size = sizeof(f->blockers_seen);
+	int named = 0;
+
+	for (int i = 0; i < n && named < 4 && len < size - 64; i++) {
+		const struct facts_session *s = &list[i];
+		if (!may_block(f, s, idle))
+			continue;
+		len += (size_t)snprintf(f->blockers_seen + len, size - len, "%ssession %llu of %s (%.20s, %.1f s)",
+			named++ ? ", " : "", (unsigned long long)s->id, s->user,
+			idle ? "idle: LOCK TABLES?" : s->info[0] ? s->info : s->command, (double)s->time_ms / 1000);
+	}
+	return named;
+}
+
+/* Names the sessions that hold the fence up, as far as they show: running writers and open transactions; where there
+ * are none, the idle ones. */
 static void MAY_WAIT name_blockers(struct flip *f)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts_session *list = NULL;
 	struct err ignored = {0};
-	int n = 0, named = 0;
-	size_t len = 0;
+	int n = 0;
 
 	if (node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) != ACT_DONE)
 		return;
-	for (int i = 0; i < n && named < 4 && len < sizeof(f->blockers_seen) - 64; i++) {
-		const struct facts_session *s = &list[i];
-		if (kill_exempt(f, &f->old_side, s) || strstr(s->state, "Waiting for") || s->time_ms < BLOCKER_GRACE_MS)
-			continue;
-		if (!s->trx_rows && strcasecmp(s->command, "Query") != 0)
-			continue;
-		len += (size_t)snprintf(f->blockers_seen + len, sizeof(f->blockers_seen) - len, "%ssession %llu of %s (%.20s, %.1f s)",
-			named++ ? ", " : "", (unsigned long long)s->id, s->user, s->info[0] ? s->info : s->command,
-			(double)s->time_ms / 1000);
-	}
+	if (add_blockers(f, list, n, false) == 0)
+		(void)add_blockers(f, list, n, true);
 }
 
 static bool fence_pending(const struct flip *f)

@@ -292,6 +292,8 @@ int MAY_WAIT open_confirmed(struct flip *f, struct err *err)
 		f->opened = true;
 		f->opened_us = clock_us();
 		f->opened_wall_ms = clock_wall_ms();
+		if (!f->recovered)
+			runner_note_attempt(f);
 	}
 	f->open_unknown = false;
 	fiber_stop(f->budget);

@@ -90,8 +90,10 @@ const char *journal_sql_file(const struct journal_sql *);
 int journal_sql_exec(struct journal_sql *, const char *sql, struct err *) MUSTCHECK;
 /* The first column of the first row; "" when there is none. */
 int journal_sql_ask(struct journal_sql *, const char *sql, char *buf, size_t size, struct err *) MUSTCHECK;
-/* journal_schema.c: recognises the file, checks it and brings it to this version. */
-int journal_schema_check(struct journal_sql *, struct err *) MUSTCHECK;
+/* journal_schema.c: recognises the file and checks it; its version. */
+int journal_schema_check(struct journal_sql *, int64_t *ret_version, struct err *) MUSTCHECK;
+/* Brings it from that version to this flipd's. */
+int journal_schema_migrate(struct journal_sql *, int64_t version, struct err *) MUSTCHECK;
 /* Says that the file is damaged and what to do; -EBADMSG. */
 int journal_schema_damaged(const struct journal_sql *, const char *what, struct err *);
 /* What to do about a failure. */

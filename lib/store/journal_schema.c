@@ -119,12 +119,29 @@ static int migrate(struct journal_sql *s, int64_t version, struct err *err)
 	return r;
 }
 
-int journal_schema_check(struct journal_sql *s, struct err *err)
+int journal_schema_check(struct journal_sql *s, int64_t *ret_version, struct err *err)
 {
 	int64_t version = 0;
 	int r = check_version(s, &version, err);
 
 	if (r == 0)
 		r = check_whole(s, err);
-	return r == 0 ? migrate(s, version, err) : r;
+	if (r == 0)
+		*ret_version = version;
+	return r;
+}
+
+int journal_schema_migrate(struct journal_sql *s, int64_t version, struct err *err)
+{
+	int r = migrate(s, version, err);
+
+	/*
+	 * A new log and database get their blocks now, by something large that comes and goes: to write over
+	 * blocks takes half the time that it takes to append new ones (0.2 ms and 0.45).
+	 */
+	if (r == 0 && version == 0)
+		r = journal_sql_exec(s,
+			"CREATE TABLE room(x); INSERT INTO room VALUES(zeroblob(524288)); DROP TABLE room",
+			err);
+	return r;
 }

@@ -178,14 +178,17 @@ static int set_up(struct journal_sql *s, struct err *err)
 {
 	/* The log's blocks are kept when it is closed: rewriting them needs no room and no metadata. */
 	int keep = 1;
+	int64_t version = 0;
 	int r;
 
 	(void)sqlite3_file_control(s->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
 	(void)sqlite3_busy_timeout(s->db, BUSY_MS);
 	tidy_at_close(s, false);
-	r = journal_schema_check(s, err);
+	r = journal_schema_check(s, &version, err);
 	if (r == 0)
 		r = use_wal(s, err);
+	if (r == 0)
+		r = journal_schema_migrate(s, version, err);
 	if (r == 0)
 		r = prepare_all(s, err);
 	if (r == 0) {

@@ -618,7 +618,10 @@ def test_stops_with_0(make, sig):
     assert flipd.process.wait(10) == 0
 
 
-def test_not_dumpable(flipd):
+def test_leaves_no_core(flipd):
+    with open(places.built("flipd"), "rb") as f:
+        if b"__asan_init" in f.read():
+            return  # the leak checker needs what is forbidden otherwise
     with open("/proc/%d/limits" % flipd.process.pid) as f:
         core = next(line for line in f if line.startswith("Max core file size"))
     assert core.split()[4:6] == ["0", "0"]

@@ -57,6 +57,8 @@ static void test_garbage_is_kept(void **state)
 	run(garbage_is_kept, NULL);
 }
 
+#define PAGES_USED 8 /* behind them is room that was never anything */
+
 /* Each page in its turn; what was there is put back. The log must not cover it up. */
 static void damaged_pages_are_found(void *arg)
 {
@@ -68,10 +70,10 @@ static void damaged_pages_are_found(void *arg)
 	(void)arg;
 	make_journal();
 	assert_int_equal(stat(file, &st), 0);
-	assert_true(st.st_size >= 6 * 4096);
+	assert_true(st.st_size > PAGES_USED * 4096);
 	(void)snprintf(wal, sizeof(wal), "%s-wal", file);
 	assert_int_equal(unlink(wal), 0);
-	for (off_t at = 4096; at < st.st_size; at += 4096) {
+	for (off_t at = 4096; at < PAGES_USED * 4096; at += 4096) {
 		int fd = open(file, O_RDWR);
 		assert_int_equal(pread(fd, was, 8, at), 8);
 		assert_int_equal(pwrite(fd, "DAMAGED!", 8, at), 8);

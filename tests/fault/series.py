@@ -1,0 +1,238 @@
+"""A series of faults on one lab: writers run all the time, each case is a flip with a fault in it, the next one flips
+whatever side is master then to the other. At the end the checker looks at every write that was acknowledged."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections import Counter
+
+from tests.fault.openings import Openings
+from tests.lab import places
+from tests.lab.checker import check
+from tests.lab.lab import ZONES
+from tests.lab.proc import LabError, wait_for
+
+ALL = os.environ.get("FLIPD_CHECK_ALL") == "1"
+SUMMARY = []  # lines for the end of the run
+OUTCOMES = {"done", "rolled_back", "aborted"}
+WRITABLE_WITHIN_S = 10
+POLICY = {"heartbeat": {"interval": "100ms"}}
+
+
+def other(side):
+    return {"source": "target", "target": "source"}[side]
+
+
+class Series:
+    def __init__(self, lab):
+        self.lab, self.daemon, self.openings, self.loads = lab, None, None, []
+        self.order, self.outcomes, self.cases, self.slowest_s = ["source"], Counter(), 0, 0.0
+        self.last_id = None
+
+    def build(self, defaults=None, replicas=(), zones=ZONES[:1], writers=4, interval_ms=5.0, by_name=True, **servers):
+        """A lab with its daemon, not started, and the writers, started: some try both sides in turn, one goes by name."""
+        lab = self.lab
+        lab.cluster(replicas=list(replicas), **servers)
+        lab.dns(zones=zones)
+        self.daemon = self.new_daemon("flipd", defaults)
+        if writers:
+            self.loads.append(lab.load(name="both", writers=writers, interval_ms=interval_ms))
+        if by_name:
+            self.loads.append(lab.load(name="byname", writers=1, interval_ms=interval_ms, zone=zones[0],
+                                       first_writer=writers))
+        self.openings = Openings(lab)
+        return self
+
+    def new_daemon(self, name, defaults=None, **more):
+        return self.lab.flipd(start=False, name=name, daemon={"poll_interval": "100ms"},
+                              defaults=dict(POLICY, **(defaults or {})), **more)
+
+    # One case.
+
+    @property
+    def master(self):
+        return self.order[-1]
+
+    @property
+    def old(self):
+        return self.lab.servers[self.master]
+
+    @property
+    def new(self):
+        return self.lab.servers[other(self.master)]
+
+    def start(self, daemon=None, **env):
+        """flipd, with the crash shim where env asks for it."""
+        daemon = daemon or self.daemon
+        words = ["%s=%s" % pair for pair in sorted(env.items())]
+        if env:
+            words.append("LD_PRELOAD=" + places.built("tests/fault/crashpoint.so"))
+        daemon.wrapper = ["env", "FLIPD_DEBUG=1"] + words
+        daemon.start(wait=False)
+        return daemon
+
+    def answers(self, daemon=None):
+        daemon = daemon or self.daemon
+        return daemon.process.alive() and os.path.exists(daemon.socket) and daemon.ctl("ping").code == 0
+
+    def up(self, daemon=None, **env):
+        """Starts it and waits until it answers; False when it was killed before."""
+        daemon = self.start(daemon, **env)
+        wait_for(lambda: not daemon.process.alive() or self.answers(daemon), 20, "flipd to answer")
+        return daemon.process.alive()
+
+    def ready(self):
+        self.daemon.wait_ready(other(self.master), timeout=30)
+
+    def flip(self, *more):
+        """A flip to the other side, under way."""
+        return self.daemon.ctl_start("flip", "lab", "--to", other(self.master), "--yes", *more)
+
+    def wait_flip(self, child, timeout=60):
+        """Until the flip has ended, or flipd is gone: then the answer is None."""
+        out, err = child.communicate(timeout=timeout)
+        if child.returncode == 5:
+            self.daemon.process.wait(10)
+            return None
+        try:
+            return json.loads(out)
+        except ValueError:
+            raise LabError("flipctl: exit %d: %s%s" % (child.returncode, out, err)) from None
+
+    def newest(self):
+        """The newest flip in the journal, as flipd tells it; None when it is the one of an earlier case."""
+        flips = self.daemon.ctl("history", "lab").json["flips"]
+        return flips[0] if flips and flips[0]["id"] != self.last_id else None
+
+    def recovered(self, since, timeout=20):
+        """flipd is up again: the flip's end as the journal has it, and one side open in time (since: the crash)."""
+        wait_for(lambda: self.openings.only_open(since), max(0.1, since + WRITABLE_WITHIN_S - time.monotonic()),
+                 "one writable side within %d s" % WRITABLE_WITHIN_S)
+        self.slowest_s = max(self.slowest_s, time.monotonic() - since)
+        if self.newest() is None:
+            return None
+
+        def ended():
+            flip = self.newest()
+            return flip if flip["state"] in ("ended", "stuck") else None
+        return wait_for(ended, timeout, "the recovered flip to end")
+
+    def judge(self, flip, where, allowed=OUTCOMES):
+        """Counts the outcome, and asks the servers whether it is true; the next case begins from there."""
+        outcome = flip["outcome"] if flip else "never begun"
+        self.outcomes[outcome] += 1
+        self.cases += 1
+        assert flip is None or outcome in allowed, "%s: outcome %s\n%s" % (where, outcome, json.dumps(flip, indent=1))
+        if flip:
+            self.last_id = flip["id"]
+        if outcome == "done":
+            self.order.append(flip["to"])
+        self.look(where)
+
+    def look(self, where):
+        """One side open, the other closed and its replica, the names on the master; never were both open."""
+        both = self.openings.both_open()
+        assert not both, "%s: both sides were open: %s" % (where, both)
+        master, standby = self.old, self.new
+        assert self.lab.master() is master, "%s: %s is open" % (where, self.lab.master().name)
+        status = standby.replica_status()
+        assert status and status["Master_Host"] == master.address, "%s: %s" % (where, status)
+        try:
+            standby.wait_replicating(10)
+        except LabError as e:
+            raise AssertionError("%s: %s: %s" % (where, e, standby.replica_status())) from None
+        assert master.replica_status() is None, "%s: the master still replicates" % where
+        for zone in self.lab.named.zones if self.lab.named else ():
+            assert self.lab.named.ask("db." + zone) == [self.lab.endpoint_value(zone, self.master)], where
+        opened = rows_left_open(master)
+        assert not opened, "%s: rows left open: %s" % (where, opened)
+
+    # Faults.
+
+    @contextlib.contextmanager
+    def applier_held(self, server=None):
+        """The applier of new stands still while this lasts: its table is locked."""
+        connection = (server or self.new).connect()
+        try:
+            connection.query("LOCK TABLES app.log WRITE")
+            yield connection
+        finally:
+            connection.close()
+
+    def at_log(self, text, act, timeout=30, end=None):
+        """Calls act() as soon as flipd's log has the text in a line written from now on (or from offset end on); False
+        when flipd is gone or `timeout` has passed before."""
+        until = time.monotonic() + timeout
+        with open(self.daemon.log, errors="replace") as f:
+            f.seek(self.log_end() if end is None else end)
+            line = ""
+            while time.monotonic() < until:
+                line += f.readline()
+                if line.endswith("\n"):
+                    if text in line:
+                        act()
+                        return True
+                    line = ""
+                    continue
+                if not self.daemon.process.alive():
+                    return False
+                time.sleep(0.0002)
+        return False
+
+    def log_end(self):
+        return os.path.getsize(self.daemon.log)
+
+    # The end.
+
+    def finish(self, name):
+        """The checker over everything, and the series' line."""
+        if self.daemon.process and self.daemon.process.alive():
+            self.daemon.stop()
+        self.openings.stop()
+        both = self.openings.both_open()
+        assert not both, "both sides were open: %s" % both
+        report = check(self.lab, self.loads, self.order)
+        assert report.right, str(report)
+        SUMMARY.append("sample: %s: %d cases, outcomes {%s}, %d acknowledged writes, lost 0, never two open; longest "
+                       "without a writable side %.1f s" % (
+                           name, self.cases, ", ".join("%s: %d" % o for o in sorted(self.outcomes.items())),
+                           report.facts["acked"], self.openings.longest_closed_s()))
+        return report
+
+    def describe(self):
+        """What a person would look at first."""
+        for daemon in self.lab.daemons:
+            print("---- %s\n%s" % (daemon.log, daemon.process.log_tail(120) if daemon.process else ""))
+            print("---- its journal\n%s" % journal_text(daemon))
+        for server in self.lab.servers.values():
+            print("---- %s\n%s" % (server.log, server.process.log_tail(8) if server.process else ""))
+            if server.running:
+                print(server.query("SELECT @@read_only, @@gtid_binlog_state, @@gtid_slave_pos"), server.replica_status())
+
+    def close(self):
+        if self.openings:
+            self.openings.stop()
+        self.lab.close()
+
+
+def rows_left_open(server):
+    """The flips' rows that are not closed; the first flip creates their table."""
+    if not server.query("SELECT 1 FROM information_schema.tables WHERE table_schema='flipd' AND table_name='flip'"):
+        return []
+    return [r["state"] for r in server.query("SELECT state FROM flipd.flip WHERE state <> 'closed'")]
+
+
+def journal_text(daemon):
+    """The newest flip's records."""
+    path = os.path.join(daemon.config["daemon"]["state_dir"], "journal.db")
+    try:
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=2)) as db:
+            flip = db.execute("SELECT id, state, outcome FROM flip ORDER BY started_at_ms DESC LIMIT 1").fetchone()
+            if not flip:
+                return "no flip"
+            rows = db.execute("SELECT seq, kind, step, data FROM record WHERE flip_id = ? ORDER BY seq", flip[:1])
+            return "\n".join([str(flip)] + ["%d %s %s %s" % (s, k, st, d[:300]) for s, k, st, d in rows])
+    except sqlite3.Error as e:
+        return str(e)

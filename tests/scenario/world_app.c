@@ -1,0 +1,134 @@
+/*
+ * world_app: applications. A writer follows the endpoint, writes while it may, and remembers what was acknowledged; it is
+ * killed, refused, cut off, and comes again. A blocker runs one long UPDATE, a locker holds LOCK TABLES, a bypass account
+ * writes through the fence.
+ */
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "tests/scenario/fake_loop.h"
+#include "tests/scenario/world.h"
+
+#define QUICK_US 4000  /* between two writes, while the flip is young */
+#define SLOW_US 60000
+#define AGAIN_US 3000  /* from a lost connection to the next try */
+
+static void client_tick(void *arg);
+
+struct beat {
+	struct client *c;
+	uint64_t generation;
+};
+
+static void tick_at(struct client *c, int64_t in_us)
+{
+	struct beat *b = arena_alloc(w.arena, sizeof(*b));
+
+	*b = (struct beat){c, ++c->generation};
+	vtime_at(vtime_us() + in_us, client_tick, b);
+}
+
+static int64_t pause_us(void)
+{
+	return jitter_us(vtime_us() < w.quick_until_us ? QUICK_US : SLOW_US);
+}
+
+struct client *client_add(enum client_kind kind, int server, int64_t busy_us)
+{
+	struct client *c = &w.client[w.nclients];
+
+	if (w.nclients == CLIENTS_MAX)
+		abort();
+	*c = (struct client){.kind = kind, .n = w.nclients++, .server = server, .busy_us = busy_us};
+	if (kind == CLIENT_WRITER)
+		c->server = -1;
+	tick_at(c, 1 + c->n * 137);
+	return c;
+}
+
+void client_lost(struct client *c)
+{
+	if (c->kind == CLIENT_BLOCKER || c->kind == CLIENT_LOCKER)
+		return; /* nobody starts that again */
+	if (c->kind == CLIENT_WRITER)
+		c->server = -1;
+	c->id = 0;
+	tick_at(c, jitter_us(AGAIN_US));
+}
+
+static struct wsession *client_session(struct client *c)
+{
+	return c->id && c->server >= 0 && w.server[c->server].up && w.server[c->server].boots == c->boots ?
+		       server_find(&w.server[c->server], c->id) :
+		       NULL;
+}
+
+static bool client_connect(struct client *c)
+{
+	static const char *const users[] = {"app", "app", "app", "legacy"};
+	struct server *s;
+	struct wsession *x;
+
+	if (c->kind == CLIENT_WRITER)
+		c->server = w.endpoint < 2 ? w.endpoint : 0;
+	s = &w.server[c->server];
+	if (!s->up)
+		return false;
+	x = server_connect(s, users[c->kind]);
+	x->client = c;
+	x->locks_tables = c->kind == CLIENT_LOCKER;
+	c->id = x->id;
+	c->boots = s->boots;
+	return true;
+}
+
+static void client_write(struct client *c, struct wsession *x)
+{
+	struct stmt *m = arena_alloc(w.arena, sizeof(*m));
+
+	m->op = OP_WRITE;
+	m->client = c;
+	m->busy_until_us = c->busy_us;
+	m->limit_at_us = write_number(); /* the write's number; an application's statement has no limit */
+	if (c->kind == CLIENT_BLOCKER)
+		x->trx_rows = 100;
+	stmt_begin(x, m);
+}
+
+static void client_tick(void *arg)
+{
+	struct beat *b = arg;
+	struct client *c = b->c;
+	struct wsession *x;
+
+	if (b->generation != c->generation || w.stop_clients)
+		return;
+	x = client_session(c);
+	if (!x) {
+		tick_at(c, client_connect(c) ? jitter_us(400) : jitter_us(20000));
+		return;
+	}
+	if (c->kind != CLIENT_LOCKER && !x->running)
+		client_write(c, x);
+}
+
+void client_wrote(struct client *c, struct stmt *m)
+{
+	struct wsession *x = client_session(c);
+
+	if (m->lost)
+		return; /* client_lost has seen to it */
+	if (m->act == ACT_DONE) {
+		w.acked[m->limit_at_us] = 1;
+		if (c->kind != CLIENT_BLOCKER)
+			tick_at(c, pause_us());
+		return;
+	}
+	if (x && !x->running) {
+		x->client = NULL;
+		server_drop(x);
+	}
+	c->id = 0;
+	if (c->kind == CLIENT_BYPASS || c->kind == CLIENT_WRITER)
+		tick_at(c, jitter_us(AGAIN_US));
+}

@@ -1,0 +1,432 @@
+/* world_ops: what each statement does in its server: at once, or when what it waits for has come. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/scenario/fake_loop.h"
+#include "tests/scenario/world.h"
+
+#define ER_READ_ONLY 1290
+#define ER_LIMIT 1969
+#define COMMIT_US 200
+
+static int refuse(struct stmt *m, unsigned sql_errno, int code, const char *why)
+{
+	m->act = ACT_REFUSED;
+	err_set(&m->err, code, "%s", why);
+	m->err.sql_errno = sql_errno;
+	return STEP_END;
+}
+
+static int done(struct stmt *m)
+{
+	m->act = ACT_DONE;
+	return STEP_END;
+}
+
+static struct server *at(const struct stmt *m)
+{
+	return m->session->server;
+}
+
+static bool over_limit(const struct stmt *m)
+{
+	return m->limit_at_us && vtime_us() >= m->limit_at_us;
+}
+
+/* --- looking ------------------------------------------------------------------------------------------------- */
+
+static void fill_session(const struct wsession *x, struct facts_session *s)
+{
+	const struct stmt *m = x->running;
+
+	s->id = x->id;
+	str_copy(s->user, sizeof(s->user), x->user);
+	str_copy(s->host, sizeof(s->host), "10.9.0.1:4711");
+	str_copy(s->db, sizeof(s->db), "app");
+	str_copy(s->command, sizeof(s->command), m ? "Query" : "Sleep");
+	if (m && m->op == OP_WRITE)
+		str_copy(s->info, sizeof(s->info), "UPDATE t SET v = v + 1");
+	if (m && m->queued)
+		str_copy(s->state, sizeof(s->state), "Waiting for backup lock");
+	s->time_ms = (vtime_us() - x->since_us) / 1000;
+	s->trx_rows = x->trx_rows;
+	s->trx_age_ms = x->trx_rows ? s->time_ms : -1;
+	s->holds_tables = x->locks_tables;
+}
+
+static int op_sessions(struct stmt *m)
+{
+	struct server *s = at(m);
+	int n = 1;
+
+	for (struct wsession *x = s->sessions; x; x = x->next)
+		n++;
+	m->out->list = arena_alloc(w.arena, (size_t)n * sizeof(*m->out->list));
+	for (struct wsession *x = s->sessions; x; x = x->next)
+		fill_session(x, &m->out->list[m->out->n++]);
+	str_copy(m->out->list[m->out->n].user, 32, "system user");
+	str_copy(m->out->list[m->out->n++].command, 32, "Slave_SQL");
+	return done(m);
+}
+
+static void fill_channel(const struct server *s, struct facts *f)
+{
+	const struct link *l = &s->link;
+	struct facts_channel *c = &f->channels[f->nchannels++];
+
+	str_copy(c->host, sizeof(c->host), w.conf->clusters[0].side[0].host);
+	(void)snprintf(c->host, sizeof(c->host), "%s", l->master == 0 ? "10.1.0.5" : "10.2.0.5");
+	c->port = 3306;
+	str_copy(c->io, sizeof(c->io), link_io(s));
+	str_copy(c->sql, sizeof(c->sql), l->sql ? "Yes" : "No");
+	str_copy(c->using_gtid, sizeof(c->using_gtid), l->use_gtid ? "Slave_Pos" : "No");
+	c->lag_s = l->io && l->sql ? 0 : -1;
+	c->master_server_id = w.server[l->master].server_id;
+	if (l->error == 1236)
+		c->last_io_errno = l->error;
+	else
+		c->last_sql_errno = l->error;
+	str_copy(c->last_error, sizeof(c->last_error), l->last_error);
+}
+
+static void fill_identity(const struct server *s, struct facts_identity *id)
+{
+	*id = (struct facts_identity){.port = 3306, .server_id = s->server_id, .boot_s = s->boot_wall_s};
+	str_copy(id->hostname, sizeof(id->hostname), s->name);
+}
+
+static void fill_row(const struct server *s, struct facts *f)
+{
+	const struct node_row *r = s->row >= 0 ? &w.row[s->row] : NULL;
+
+	if (!r || !strcmp(r->state, "closed"))
+		return;
+	str_copy(f->flip_row_id, sizeof(f->flip_row_id), r->id);
+	str_copy(f->flip_row_host, sizeof(f->flip_row_host), r->host);
+	str_copy(f->flip_row_journal, sizeof(f->flip_row_journal), r->journal);
+	str_copy(f->flip_row_state, sizeof(f->flip_row_state), r->state);
+	str_copy(f->flip_row_direction, sizeof(f->flip_row_direction), r->direction);
+}
+
+static void fill_bypass(const struct server *s, struct facts *f)
+{
+	(void)s;
+	f->bypass = arena_alloc(w.arena, 2 * sizeof(*f->bypass));
+	str_copy(f->bypass[0].user, 32, "flipd");
+	str_copy(f->bypass[0].host, 32, "%");
+	f->nbypass = 1;
+	for (int i = 0; i < w.nclients; i++)
+		if (w.client[i].kind == CLIENT_BYPASS && f->nbypass == 1)
+			str_copy(f->bypass[f->nbypass++].user, 32, "legacy");
+}
+
+static int op_facts(struct stmt *m)
+{
+	struct server *s = at(m);
+	struct facts *f = arena_alloc(w.arena, sizeof(*f));
+
+	*f = (struct facts){.up = true, .taken_at_ms = vtime_us() / 1000, .version_num = 101119, .is_mariadb = true,
+		.wall_ms = vtime_wall_ms(), .log_bin = true, .log_slave_updates = true, .gtid_strict_mode = s->strict,
+		.sync_binlog_full = true, .flush_log_full = true, .boots_read_only = s->boots_closed, .schema_present = true,
+		.wsrep_on = 'N', .heartbeat_wall_ms = s->heartbeat_wall_ms, .read_only = s->read_only,
+		.semi_sync_master = s->semi_sync, .semi_sync_timeout_ms = 10000, .semi_sync_clients = 1};
+	fill_identity(s, &f->id);
+	server_position(s, &f->position);
+	str_copy(f->version, sizeof(f->version), "10.11.19-MariaDB-log");
+	str_copy(f->binlog_format, sizeof(f->binlog_format), "ROW");
+	str_copy(f->event_scheduler, sizeof(f->event_scheduler), s->scheduler ? "ON" : "OFF");
+	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
+	str_copy(f->schema, sizeof(f->schema), "flipd");
+	str_copy(f->privileges, sizeof(f->privileges), "GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION");
+	if (s->link.there)
+		fill_channel(s, f);
+	fill_row(s, f);
+	if (m->in->what & FACTS_SESSIONS) {
+		(void)op_sessions(m);
+		f->sessions = m->out->list;
+		f->nsessions = m->out->n;
+	}
+	if (m->in->what & FACTS_ACCOUNTS)
+		fill_bypass(s, f);
+	m->out->facts = f;
+	return done(m);
+}
+
+static int op_prove(struct stmt *m)
+{
+	struct server *s = at(m);
+
+	m->out->proof = (struct node_proof){.read_only = s->read_only, .holds_lock = s->lock_holder == m->session->id};
+	server_position(s, &m->out->proof.position);
+	return done(m);
+}
+
+/* --- lock, row, heartbeat ------------------------------------------------------------------------------------ */
+
+static int op_lock_take(struct stmt *m)
+{
+	struct server *s = at(m);
+
+	if (!s->lock_holder)
+		s->lock_holder = m->session->id;
+	m->out->number = s->lock_holder;
+	return s->lock_holder == m->session->id ? done(m) : refuse(m, 0, -EBUSY, "another session holds the lock");
+}
+
+static int op_lock_holder(struct stmt *m)
+{
+	m->out->number = at(m)->lock_holder;
+	return done(m);
+}
+
+static int op_lock_release(struct stmt *m)
+{
+	struct server *s = at(m);
+
+	if (s->lock_holder && s->lock_holder != m->session->id)
+		return refuse(m, 0, -EPERM, "another session holds the lock");
+	s->lock_holder = 0;
+	return done(m);
+}
+
+/* Behind a fence that waits every write queues; true when this one has to. */
+static bool queue_behind_fence(struct stmt *m)
+{
+	m->queued = at(m)->fencing > 0;
+	return m->queued;
+}
+
+/* What flipd itself logs on a side that it has closed is what the next replication breaks on (E4). */
+static void judge_own_write(const struct server *s, const char *what)
+{
+	if (s->index < 2 && s->read_only)
+		violation("flipd writes on closed %s: %s", s->name, what);
+}
+
+static int op_row_write(struct stmt *m)
+{
+	struct server *s = at(m);
+
+	if (queue_behind_fence(m))
+		return STEP_WAIT;
+	if (s->read_only)
+		return refuse(m, 0, -EROFS, "the server is closed (read_only), nothing was written");
+	if (w.nrows == (int)COUNT_OF(w.row))
+		abort();
+	w.row[w.nrows] = m->in->row;
+	judge_own_write(s, "its row");
+	log_write(s, ENTRY_ROW, w.nrows++);
+	return done(m);
+}
+
+static int op_row_read(struct stmt *m)
+{
+	const struct server *s = at(m);
+	const struct node_row *r = s->row >= 0 ? &w.row[s->row] : NULL;
+
+	if (!r || (m->in->user[0] && strcmp(r->id, m->in->user) != 0))
+		return refuse(m, 0, -ENOENT, "there is none");
+	m->out->row = *r;
+	return done(m);
+}
+
+static int op_heartbeat(struct stmt *m)
+{
+	struct server *s = at(m);
+
+	if (queue_behind_fence(m))
+		return STEP_WAIT;
+	m->out->yes = !s->read_only && (s->lock_holder == 0 || s->lock_holder == m->in->number);
+	if (m->out->yes) {
+		judge_own_write(s, "a heartbeat");
+		log_write(s, ENTRY_BEAT, vtime_wall_ms());
+	}
+	return done(m);
+}
+
+static int op_probe(struct stmt *m)
+{
+	struct server *s = at(m);
+
+	if (queue_behind_fence(m))
+		return STEP_WAIT;
+	if (s->read_only)
+		return refuse(m, ER_READ_ONLY, -EACCES, "the server runs with read_only");
+	log_write(s, ENTRY_PROBE, 0);
+	return done(m);
+}
+
+/* An application's: queues behind a fence, is refused by a closed server, or runs its time and commits. */
+static int op_write(struct stmt *m)
+{
+	struct server *s = at(m);
+	bool bypass = m->client->kind == CLIENT_BYPASS;
+
+	if (!m->writing) {
+		if (queue_behind_fence(m))
+			return STEP_WAIT;
+		if (s->read_only && !bypass)
+			return refuse(m, ER_READ_ONLY, -EACCES, "the server runs with read_only");
+		m->writing = true;
+		m->busy_until_us = vtime_us() + (m->busy_until_us ? m->busy_until_us : jitter_us(COMMIT_US));
+		server_poke_at(s, m->busy_until_us);
+	}
+	if (vtime_us() < m->busy_until_us)
+		return STEP_WAIT;
+	m->session->trx_rows = 0;
+	log_write(s, ENTRY_APP, m->limit_at_us);
+	return done(m);
+}
+
+/* --- fence and opening --------------------------------------------------------------------------------------- */
+
+/* Running writes and table locks hold a fence up; readers and idle transactions do not (E11). */
+static bool held_up(const struct server *s)
+{
+	for (const struct wsession *x = s->sessions; x; x = x->next)
+		if (x->locks_tables || (x->running && x->running->writing))
+			return true;
+	return false;
+}
+
+static int op_fence(struct stmt *m)
+{
+	struct server *s = at(m);
+
+	if (held_up(s)) {
+		if (over_limit(m))
+			return refuse(m, ER_LIMIT, -ETIMEDOUT, "max_statement_time");
+		return STEP_WAIT;
+	}
+	server_set_read_only(s, true, true, "fence");
+	return done(m);
+}
+
+static int op_unfence(struct stmt *m)
+{
+	server_set_read_only(at(m), false, true, "unfence");
+	return done(m);
+}
+
+static int op_wait(struct stmt *m)
+{
+	bool never;
+
+	if (goal_reached(at(m), &m->in->goal, &never))
+		return done(m);
+	if (never || over_limit(m))
+		return refuse(m, 0, -ETIMEDOUT, "the position was not reached");
+	return STEP_WAIT;
+}
+
+/* The lock is looked at when the statement begins, then the position is waited for, then it opens (E1d). */
+static int op_open_guarded(struct stmt *m)
+{
+	bool never;
+
+	if (!m->queued && at(m)->lock_holder != m->session->id)
+		return refuse(m, 0, -EPERM, "guarded opening: this session does not hold the lock");
+	m->queued = true;
+	if (!goal_reached(at(m), &m->in->goal, &never)) {
+		if (never || over_limit(m))
+			return refuse(m, 0, -ETIMEDOUT, "guarded opening: the position was not reached");
+		return STEP_WAIT;
+	}
+	server_set_read_only(at(m), false, true, "guarded opening");
+	return done(m);
+}
+
+static int op_flush(struct stmt *m)
+{
+	if (held_up(at(m)) && !over_limit(m))
+		return STEP_WAIT;
+	return held_up(at(m)) ? refuse(m, ER_LIMIT, -ETIMEDOUT, "max_statement_time") : done(m);
+}
+
+static int op_scheduler(struct stmt *m)
+{
+	at(m)->scheduler = m->in->on;
+	return done(m);
+}
+
+static int op_semi_sync(struct stmt *m)
+{
+	at(m)->semi_sync = m->in->on;
+	return done(m);
+}
+
+/* --- replication, kills -------------------------------------------------------------------------------------- */
+
+static int op_forget(struct stmt *m)
+{
+	link_forget(at(m));
+	return done(m);
+}
+
+static int op_follow(struct stmt *m)
+{
+	struct server *s = at(m);
+	const struct node_follow *f = &m->in->follow;
+	int master = f->master == &w.conf->clusters[0].side[0] || !strcmp(f->master->name, "source") ? 0 : 1;
+	const struct gtid *own = gtid_find(&s->state, 0, s->server_id);
+
+	link_stop(s);
+	if (f->use_gtid && f->has_slave_pos) {
+		/* Strict mode refuses a position before the server's own last transaction (E21). */
+		if (s->strict && own && f->gtid_slave_pos.n && f->gtid_slave_pos.v[0].seq < own->seq)
+			return refuse(m, 1947, -EINVAL, "gtid_slave_pos conflicts with the binary log");
+		s->slave_pos = f->gtid_slave_pos;
+	}
+	link_set(s, master, f->use_gtid, f->use_gtid ? 0 : entry_at(f->pos));
+	link_start(s);
+	return done(m);
+}
+
+static int op_start(struct stmt *m)
+{
+	link_start(at(m));
+	return done(m);
+}
+
+static int op_stop(struct stmt *m)
+{
+	link_stop(at(m));
+	return done(m);
+}
+
+static int op_kill(struct stmt *m)
+{
+	server_kill(at(m), m->in->number, m->op == OP_KILL_QUERY);
+	return done(m);
+}
+
+static int op_there(struct stmt *m)
+{
+	const struct wsession *x = server_find(at(m), m->in->number);
+
+	m->out->yes = x && !strcmp(x->user, m->in->user);
+	return done(m);
+}
+
+static int op_try(struct stmt *m)
+{
+	at(m)->trial = m->op == OP_TRY;
+	return done(m);
+}
+
+int op_step(struct stmt *m)
+{
+	static int (*const ops[OPS])(struct stmt *) = {[OP_HELLO] = done, [OP_FACTS] = op_facts, [OP_PROVE] = op_prove,
+		[OP_SESSIONS] = op_sessions, [OP_LOCK_TAKE] = op_lock_take, [OP_LOCK_HOLDER] = op_lock_holder,
+		[OP_LOCK_RELEASE] = op_lock_release, [OP_ROW_WRITE] = op_row_write, [OP_ROW_READ] = op_row_read,
+		[OP_FLUSH] = op_flush, [OP_SCHEDULER] = op_scheduler, [OP_SEMI_SYNC] = op_semi_sync,
+		[OP_FENCE] = op_fence, [OP_UNFENCE] = op_unfence, [OP_PROBE] = op_probe, [OP_WAIT] = op_wait,
+		[OP_OPEN_GUARDED] = op_open_guarded, [OP_FORGET] = op_forget, [OP_FOLLOW] = op_follow,
+		[OP_START] = op_start, [OP_STOP] = op_stop, [OP_KILL] = op_kill, [OP_KILL_QUERY] = op_kill,
+		[OP_THERE] = op_there, [OP_HEARTBEAT] = op_heartbeat, [OP_PREPARE] = done, [OP_TRY] = op_try,
+		[OP_TRY_REMOVE] = op_try, [OP_WRITE] = op_write};
+
+	return ops[m->op](m);
+}
