@@ -249,7 +249,6 @@ static bool is_recorded(const struct flip *f, const struct flip_side *side, uint
  * statements have their own limit: one that was cut short would cost the reaper's session. */
 static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_left, struct err *err)
 {
-	int64_t deadline_us = flip_deadline(ROUND_TRIP_MS);
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts_session *list = NULL;
 	int n = 0, left = 0;
