@@ -266,6 +266,10 @@ int reload(struct server *server, struct wire **ret_changed, struct strbuf *erro
 	int code = fiber_mutex_lock(&server->reloading, CLOCK_FOREVER);
 	if (code < 0)
 		return err_set(err, -EBUSY, "interrupted");
+	if (server->stopping) {
+		fiber_mutex_unlock(&server->reloading);
+		return err_set(err, -EBUSY, "flipd is about to stop");
+	}
 	sd_tell_reloading();
 	code = load(server->conf->file, &new, errors, err);
 	if (code == 0) {

@@ -31,6 +31,7 @@
 #define STOP_MARGIN_MS 3000  /* beyond max_blackout, for what a flip does at its end */
 #define ANSWER_LIMIT_MS 1000 /* for clients to get the answers of what has ended */
 #define STATUS_EVERY_MS 1000
+#define RELOAD_LIMIT_MS 5000
 
 /* The list of clusters */
 
@@ -209,10 +210,15 @@ static void MAY_WAIT end(struct server *server)
 	server->stopping = true;
 	sd_tell_stopping();
 	fiber_stop(server->reader);
+	/* A reload under way ends first, none begins any more. */
+	bool quiet = fiber_mutex_lock(&server->reloading, clock_us() + RELOAD_LIMIT_MS * 1000) == 0;
+	if (quiet)
+		fiber_mutex_unlock(&server->reloading);
 	end_flips(server);
 	if (server->control)
 		let_answer(server);
-	bool clean = active_runs(server) == 0 && (!server->control || control_running(server->control) == 0);
+	bool clean = quiet && active_runs(server) == 0 &&
+		     (!server->control || control_running(server->control) == 0);
 	control_stop(server->control);
 	httpd_stop(server->httpd);
 	sd_watchdog_stop();

@@ -1,6 +1,6 @@
 /*
- * flipctl: asks flipd over its control socket and says what it answers: to people in words, to programs as one JSON
- * document. It needs no configuration and no server library.
+ * flipctl: asks flipd over its control socket and says what it answers: to people in words, to programs as
+ * one JSON document. It needs no configuration and no server library.
  */
 #ifndef TOOLS_FLIPCTL_H
 #define TOOLS_FLIPCTL_H
@@ -38,18 +38,20 @@ struct ctl {
 /* flipctl_conn.c: one request at a time */
 
 struct conn;
-/* Called for each event while an answer is awaited; with event NULL every tick_ms, for what shows time passing. */
+/* Called for each event while an answer is awaited; with event NULL every tick_ms, for what shows time
+ * passing. */
 typedef void (*conn_event_fn)(const struct wire *event, void *arg);
 
 /* NULL when flipd is out of reach: it has said so. */
 struct conn *conn_open(const struct ctl *);
 void conn_close(struct conn *);
 /*
- * Asks, and waits for the answer. EXIT_DONE with the result in *ret (owned by the caller); else the exit code, and why
- * was said on stderr: except EXIT_UNREACHABLE (lost) and EXIT_INTERRUPTED, which the caller explains. args is taken over.
+ * Asks, and waits for the answer. EXIT_DONE with the result in *ret (owned by the caller); else the exit
+ * code, and why was said on stderr: except EXIT_UNREACHABLE (lost) and EXIT_INTERRUPTED, which the caller
+ * explains. args is taken over.
  */
-int conn_ask(struct conn *, const char *cmd, struct wire *args, conn_event_fn, int tick_ms, void *arg, struct wire **ret)
-	MUSTCHECK;
+int conn_ask(struct conn *, const char *cmd, struct wire *args, conn_event_fn, int tick_ms, void *arg,
+	struct wire **ret) MUSTCHECK;
 /* conn_ask for what has no events; explains every failure. */
 int conn_ask_plain(struct conn *, const char *cmd, struct wire *args, struct wire **ret) MUSTCHECK;
 /* Ctrl-C from now on ends waiting instead of the process. */

@@ -208,6 +208,8 @@ static int MAY_WAIT open_new_now(struct flip *f, struct err *err)
 {
 	enum act act;
 
+	if (!f->intent || f->revoked || !f->intent_durable)
+		return err_set(err, -EPERM, "%s is not opened without an intent", f->new_side.server->conf->name);
 	f->open_sent = f->open_unknown = true;
 	act = node_unfence(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), err);
 	return act == ACT_DONE ? open_confirmed(f, err) : flip_rc(act, err);
@@ -273,6 +275,7 @@ static enum decide_next MAY_WAIT act_serve_stuck(struct flip *f, const struct re
 		(void)open_confirmed(f, &err);
 	f->rolling_back = false;
 	(void)step_detach(f, &err);
+	settings_scheduler_on(f);
 	return end_stuck(f, d, l);
 }
 
@@ -289,7 +292,7 @@ static enum decide_next MAY_WAIT act_failover(struct flip *f, const struct recov
 		wire_set_str(w, "by_word_of", f->word.user);
 		if (jn_write(f, "intent", "intent", w, true, &err) < 0)
 			return failed(f, "the intent could not be made durable", &err);
-		f->intent = true;
+		f->intent = f->intent_durable = true;
 		f->revoked = false;
 	}
 	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
@@ -300,6 +303,8 @@ static enum decide_next MAY_WAIT act_failover(struct flip *f, const struct recov
 	f->old_out = true;
 	(void)step_detach(f, &err);
 	(void)step_endpoints(f, &err);
+	settings_semi_sync_on(f);
+	settings_scheduler_on(f);
 	flip_warn(f, "a failover by the word of %s: %s is left out; writes that only it has may be lost. Keep it closed, "
 		"and seed it anew from %s", f->word.user, f->old_side.server->conf->name, f->new_side.server->conf->name);
 	runner_undo(f, "lock");

@@ -108,6 +108,7 @@ struct flip {
 	char blockers_seen[256];
 
 	/* the intent and the opening */
+	bool intent_durable;               /* known to be on disk: only then may new be opened */
 	bool intent, revoked, open_sent, open_unknown, opened;
 	int64_t opened_us, opened_wall_ms;
 	struct fiber *prover;
@@ -206,6 +207,10 @@ int MAY_WAIT open_confirmed(struct flip *, struct err *); /* new answered that i
 /* steps_after.c */
 void way_back(const struct flip *, struct node_follow *ret);
 int64_t settle_deadline(const struct flip *);
+
+/* settings.c: on new, once it serves; tried again, at last a warning */
+void MAY_WAIT settings_scheduler_on(struct flip *);
+void MAY_WAIT settings_semi_sync_on(struct flip *);
 
 /* guard.c */
 void guard_start(struct flip *);

@@ -170,7 +170,7 @@ static void replay_fence(struct flip *f, const struct journal_record *r, const s
 
 static void replay_intent(struct flip *f, const struct wire *d)
 {
-	f->intent = true;
+	f->intent = f->intent_durable = true;
 	f->revoked = false;
 	jn_read_position(wire_get(d, "final"), &f->final);
 	f->has_final = true;

@@ -137,7 +137,8 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->settle_over = clock_us() > settle_deadline(f);
 	/* An abort or a budget that ran out does not wait for a position: back is where it was told to go. */
 	bool closed = l->new_view.seen.up && !l->new_view.seen.writable && !l->new_view.seen.beyond;
-	if (ret->phase == RECOVER_INTENT && closed && !f->aborting && !f->out_of_time)
+	/* An intent that may not be on disk permits nothing: it is revoked. */
+	if (ret->phase == RECOVER_INTENT && closed && f->intent_durable && !f->aborting && !f->out_of_time)
 		ret->position_reachable = look_reachable(f, l);
 	ret->position_reached = ret->position_reachable;
 	if (ret->phase == RECOVER_FENCED && closed && !l->old_view.seen.up && l->old_view.seen.word)

@@ -288,7 +288,17 @@ int MAY_WAIT runner_run(struct flip *f, const char *from_row, struct err *err)
 	return 0;
 }
 
-/* One row's undo with its proof, shielded from the cancel that caused it; a failure is a warning of its own. */
+#define UNDO_TRIES 4
+#define UNDO_AGAIN_MS 100
+
+static int MAY_WAIT undo_once(struct flip *f, int row, struct err *err)
+{
+	int rc = steps[row].undo(f, err);
+
+	return rc >= 0 && steps[row].undone ? steps[row].undone(f, err) : rc;
+}
+
+/* One row's undo with its proof, tried again, shielded from the cancel that caused it; a failure is a warning of its own. */
 void MAY_WAIT runner_undo(struct flip *f, const char *name)
 {
 	int row = step_index(name);
@@ -299,9 +309,13 @@ void MAY_WAIT runner_undo(struct flip *f, const char *name)
 	if (!st->begun || !steps[row].undo || st->status == STEP_UNDONE)
 		return;
 	sess_tag(f, name);
-	rc = steps[row].undo(f, &err);
-	if (rc >= 0 && steps[row].undone)
-		rc = steps[row].undone(f, &err);
+	rc = undo_once(f, row, &err);
+	for (int tries = 1; rc < 0 && tries < UNDO_TRIES; tries++) {
+		if (fiber_sleep_ms(UNDO_AGAIN_MS) < 0)
+			break;
+		err_clear(&err);
+		rc = undo_once(f, row, &err);
+	}
 	if (rc < 0) {
 		flip_warn(f, "%s could not be undone: %s", name, err_text(&err));
 		return;

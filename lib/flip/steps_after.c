@@ -399,11 +399,8 @@ int MAY_WAIT step_finish(struct flip *f, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	if (f->semi_sync_changed) {
-		struct err why = {0};
-		if (node_set_semi_sync_master(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &why) != ACT_DONE)
-			flip_warn(f, "semi-sync of %s could not be switched on again: %s", f->new_side.server->conf->name, err_text(&why));
-	}
+	settings_semi_sync_on(f);
+	settings_scheduler_on(f); /* a restart in between may have passed the opening's own over */
 	if (f->probe) {
 		probe_await_new(f->probe, flip_deadline(ROUND_TRIP_MS));
 		probe_stop(f->probe, &f->probe_result);

@@ -197,6 +197,7 @@ int MAY_WAIT step_intent(struct flip *f, struct err *err)
 	fiber_unshield();
 	if (rc < 0)
 		return rc;
+	f->intent_durable = true;
 	if (proof.rc < 0)
 		*err = proof.err;
 	return proof.rc;
@@ -348,7 +349,7 @@ int MAY_WAIT step_open(struct flip *f, struct err *err)
 	struct node_goal goal;
 	int rc = 0;
 
-	if (!f->intent || f->revoked)
+	if (!f->intent || f->revoked || !f->intent_durable)
 		return err_set(err, -EPERM, "%s is not opened without an intent", f->new_side.server->conf->name);
 	goal_of(f, &goal);
 	for (int tries = 0;; tries++) {
@@ -375,15 +376,8 @@ int MAY_WAIT step_open(struct flip *f, struct err *err)
 /* What applications find on new from here on: its own event scheduler as old's was. */
 int MAY_WAIT step_open_verify(struct flip *f, struct err *err)
 {
-	struct err why = {0};
-
 	(void)err;
 	cluster_heartbeat_resume(f->cluster);
-	if (!f->scheduler_changed)
-		return 0;
-	if (sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), &why) < 0 ||
-		node_set_event_scheduler(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &why) != ACT_DONE)
-		flip_warn(f, "the event scheduler of %s could not be switched on: %s", f->new_side.server->conf->name,
-			err_text(&why));
+	settings_scheduler_on(f);
 	return 0;
 }

@@ -88,19 +88,27 @@ static void loss_free(struct journal_loss *l)
 	free(l);
 }
 
-/* Moves the flip's loss into the op's result; false when there is none. */
-static bool loss_take(struct journal *j, struct journal_op *op)
+static void loss_drop(struct journal *j, const char *flip_id)
 {
-	struct journal_loss **p = loss_find(j, op->text[0]);
-	struct journal_loss *l = *p;
+	struct journal_loss **p = flip_id ? loss_find(j, flip_id) : NULL;
+	struct journal_loss *l = p ? *p : NULL;
+
+	if (!l)
+		return;
+	*p = l->next;
+	loss_free(l);
+}
+
+/* The flip's loss becomes the op's result; false when there is none. */
+static bool loss_tell(struct journal *j, struct journal_op *op)
+{
+	struct journal_loss *l = *loss_find(j, op->text[0]);
 
 	if (!l)
 		return false;
-	*p = l->next;
 	op->err = l->err;
 	err_wrap(&op->err, "an earlier record of this flip was not written");
 	op->rc = l->err.code;
-	loss_free(l);
 	return true;
 }
 
@@ -111,6 +119,9 @@ static void finish(struct journal *j, struct journal_op *op)
 	struct journal_entry *e = entry_of(op);
 
 	if (e->op.durable || e->fn) {
+		/* Told by this one: what got lost with it is not told once more. */
+		if (op->rc < 0)
+			loss_drop(j, op->text[0]);
 		e->done = true;
 		fiber_cond_signal(&e->cond);
 		return;
@@ -120,13 +131,17 @@ static void finish(struct journal *j, struct journal_op *op)
 	entry_free(e);
 }
 
-/* On the lane. */
+/* On the lane. When the disk is full the log is emptied and begins again in its own blocks; then the ballast
+ * goes. */
 static void write_all(struct batch *b)
 {
 	struct journal *j = b->journal;
 
 	b->rc = journal_sql_write(j->sql, b->head, b->durable, &b->err);
-	if (b->rc == -ENOSPC && journal_dir_release(j->dir)) {
+	for (int more = 0; b->rc == -ENOSPC && more < 2; more++) {
+		if (more == 1 && !journal_dir_release(j->dir))
+			return;
+		journal_sql_tidy(j->sql);
 		err_clear(&b->err);
 		b->rc = journal_sql_write(j->sql, b->head, b->durable, &b->err);
 	}
@@ -213,7 +228,7 @@ static struct batch *batch_take(struct journal *j)
 		struct journal_op *op = take(j);
 		if (entry_of(op)->fn) {
 			b->call = entry_of(op);
-		} else if (op->durable && loss_take(j, op)) {
+		} else if (op->durable && loss_tell(j, op)) {
 			finish(j, op);
 		} else {
 			*tail = op;

@@ -5,7 +5,7 @@
  *
  *     FLIPD_CRASH_AT=k             SIGKILL at commit k (k = 1, 2, ...)
  *     FLIPD_CRASH_WHEN=before|after   before it is begun (default), or when it has returned
- *     FLIPD_JOURNAL_FAIL_AT=k      commit k fails as on a full disk, its repetition too
+ *     FLIPD_JOURNAL_FAIL_AT=k      commit k fails as on a full disk, its repetitions too
  *     FLIPD_CRASH_FROM=start       count every commit of the process, for crashes in recovery; else see below
  *     FLIPD_CRASH_LOG=file         a line for each commit: "k full|normal verb:kind/step,..."
  *
@@ -19,8 +19,8 @@
  *     "UPDATE flip SET state = ?2 ..."              save:state
  *
  * and its durability from the last "PRAGMA synchronous = FULL|NORMAL" given to sqlite3_exec(). When the
- * journal repeats a commit that was made to fail (it gives up its ballast and tries once more), that is not a
- * new one: it holds the same, and fails the same.
+ * journal repeats a commit that was made to fail (it empties its log, gives up its ballast, and tries again),
+ * that is not a new one: it holds the same, and fails the same.
  *
  * Which commit is which: run once without FLIPD_CRASH_AT and read the log. Records that need not be on disk
  * go along with whatever comes next, so numbers may differ between runs by what happened to be queued; the
@@ -145,7 +145,7 @@ static int commit(sqlite3_stmt *st, int (*real)(sqlite3_stmt *))
 {
 	bool again = point.failed && strcmp(point.holds, point.failed_holds) == 0;
 
-	point.failed = false;
+	point.failed = again;
 	if (!point.counting)
 		return real(st);
 	if (again) {

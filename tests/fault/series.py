@@ -124,7 +124,7 @@ class Series:
         outcome = flip["outcome"] if flip else "never begun"
         self.outcomes[outcome] += 1
         self.cases += 1
-        assert flip is None or outcome in allowed, "%s: outcome %s\n%s" % (where, outcome, json.dumps(flip, indent=1))
+        assert flip is None or outcome in allowed, "%s: %s" % (where, brief(flip))
         if flip:
             self.last_id = flip["id"]
         if outcome == "done":
@@ -141,13 +141,25 @@ class Series:
         assert status and status["Master_Host"] == master.address, "%s: %s" % (where, status)
         try:
             standby.wait_replicating(10)
+            standby.wait_gtid(master.gtid(), 20)
         except LabError as e:
             raise AssertionError("%s: %s: %s" % (where, e, standby.replica_status())) from None
         assert master.replica_status() is None, "%s: the master still replicates" % where
         for zone in self.lab.named.zones if self.lab.named else ():
             assert self.lab.named.ask("db." + zone) == [self.lab.endpoint_value(zone, self.master)], where
+        self.written_on(master, where)
         opened = rows_left_open(master)
         assert not opened, "%s: rows left open: %s" % (where, opened)
+
+    def written_on(self, master, where):
+        """Every writer has found the master."""
+        def highest():
+            return {r["writer"]: r["n"] for r in master.query("SELECT writer, MAX(seq) AS n FROM app.log GROUP BY writer")}
+        before = highest()
+        try:
+            wait_for(lambda: all(n > before[w] for w, n in highest().items()), 10, "every writer to write there")
+        except LabError as e:
+            raise AssertionError("%s: %s: %s, was %s" % (where, e, highest(), before)) from None
 
     # Faults.
 
@@ -161,9 +173,9 @@ class Series:
         finally:
             connection.close()
 
-    def at_log(self, text, act, timeout=30, end=None):
-        """Calls act() as soon as flipd's log has the text in a line written from now on (or from offset end on); False
-        when flipd is gone or `timeout` has passed before."""
+    def at_log(self, text, act, timeout=30, end=None, having=""):
+        """Calls act() as soon as flipd's log has text (and having) in a line from now on, or from offset end on; False
+        when flipd is gone, the flip has ended or `timeout` has passed before."""
         until = time.monotonic() + timeout
         with open(self.daemon.log, errors="replace") as f:
             f.seek(self.log_end() if end is None else end)
@@ -171,9 +183,11 @@ class Series:
             while time.monotonic() < until:
                 line += f.readline()
                 if line.endswith("\n"):
-                    if text in line:
+                    if text in line and having in line:
                         act()
                         return True
+                    if ": flip ended: " in line:
+                        return False
                     line = ""
                     continue
                 if not self.daemon.process.alive():
@@ -215,6 +229,15 @@ class Series:
         if self.openings:
             self.openings.stop()
         self.lab.close()
+
+
+def brief(flip):
+    """What matters of a flip's document."""
+    keep = {k: flip[k] for k in ("id", "state", "outcome", "from", "to", "error", "warnings", "position")}
+    keep["steps"] = ["%s %s %s" % (s["name"], s["state"], s["detail"] or "") for s in flip["steps"]
+                     if s["state"] not in ("pending", "skipped")]
+    keep["refused"] = [c for c in flip["checks"] if c["result"] == "refuse"]
+    return json.dumps(keep, indent=1)
 
 
 def rows_left_open(server):

@@ -657,7 +657,7 @@ def test_notifies_and_takes_sockets(make, tmp_path):
         child.terminate()
         while "STOPPING=1" not in seen:
             seen += notify.recv(4096).decode() + "\n"
-        assert child.wait(10) == 0
+        assert child.wait(10) == 0, flipd.read_log()
     finally:
         if child.poll() is None:
             child.kill()

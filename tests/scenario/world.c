@@ -30,7 +30,7 @@ static const char *const op_names[OPS] = {[OP_HELLO] = "hello", [OP_FACTS] = "fa
 	[OP_PROBE] = "probe", [OP_WAIT] = "wait", [OP_OPEN_GUARDED] = "open_guarded", [OP_FORGET] = "forget",
 	[OP_FOLLOW] = "follow", [OP_START] = "start", [OP_STOP] = "stop", [OP_KILL] = "kill",
 	[OP_KILL_QUERY] = "kill_query", [OP_THERE] = "there", [OP_HEARTBEAT] = "heartbeat", [OP_PREPARE] = "prepare",
-	[OP_TRY] = "try_reverse", [OP_TRY_REMOVE] = "try_remove", [OP_WRITE] = "write"};
+	[OP_TRY] = "try_reverse", [OP_TRY_REMOVE] = "try_remove", [OP_TABLES] = "tables", [OP_TABLE] = "table", [OP_WRITE] = "write"};
 
 const char *op_name(enum op op)
 {
@@ -166,6 +166,12 @@ static void pull(void *arg)
 	struct trigger *t = arg;
 
 	t->fn(t);
+}
+
+void trigger_at_time(struct trigger *t)
+{
+	t->fired = true;
+	vtime_at(vtime_us() + t->delay_us, pull, t);
 }
 
 static void trigger_fire(struct trigger *t)

@@ -45,7 +45,7 @@ const char *fault_name(enum fault);
 enum op { OP_HELLO, OP_FACTS, OP_PROVE, OP_SESSIONS, OP_LOCK_TAKE, OP_LOCK_HOLDER, OP_LOCK_RELEASE, OP_ROW_WRITE,
 	OP_ROW_READ, OP_FLUSH, OP_SCHEDULER, OP_SEMI_SYNC, OP_FENCE, OP_UNFENCE, OP_PROBE, OP_WAIT, OP_OPEN_GUARDED,
 	OP_FORGET, OP_FOLLOW, OP_START, OP_STOP, OP_KILL, OP_KILL_QUERY, OP_THERE, OP_HEARTBEAT, OP_PREPARE, OP_TRY,
-	OP_TRY_REMOVE, OP_WRITE, OPS };
+	OP_TRY_REMOVE, OP_TABLES, OP_TABLE, OP_WRITE, OPS };
 const char *op_name(enum op);
 
 struct entry {              /* of a binary log */
@@ -222,7 +222,8 @@ struct world {
 	bool ended;
 	char warnings[4096];
 	char error[640];
-	int (*after_life)(void); /* 1: another life is to begin */
+	bool over, judged, may_be_stuck, foreign_lock;
+	bool (*after_life)(void); /* acts on the flip that ended; true when it did (an operator's resolve) */
 };
 
 extern struct world w;
@@ -241,6 +242,7 @@ void flipd_crash(bool machine);
 /* A crash that is due at the end of a call. */
 void fault_after(enum fault);
 
+void trigger_at_time(struct trigger *);
 void trigger_step(const char *step);
 void trigger_op(enum when, enum op, int server);
 void trigger_journal(enum when, const char *kind);
@@ -297,9 +299,10 @@ extern struct journal fake_journal;
 void fake_journal_reset(void);
 void fake_journal_lose(void);            /* what was not durable is gone */
 bool fake_journal_intent_live(void);     /* by what is on disk */
-bool fake_journal_intent_durable(void);
 bool fake_journal_has(const char *kind);
-int fake_journal_ended(void);            /* 1 the flip's outcome is on disk, 0 not */
+bool fake_journal_ended(void);           /* the flip's end is on disk */
+int fake_journal_flips(void);
+enum flip_outcome fake_journal_outcome(void); /* aborted where there is no flip: it never began */
 void fake_journal_dump(struct strbuf *);
 void fake_journal_kinds(struct strbuf *);
 void fake_journal_fail(const char *kind, int times); /* writes of that kind fail; times -1: for ever */

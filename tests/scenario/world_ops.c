@@ -416,6 +416,16 @@ static int op_try(struct stmt *m)
 	return done(m);
 }
 
+/* The rows of the applications' one table. */
+static int op_table(struct stmt *m)
+{
+	const struct server *s = at(m);
+
+	for (int i = 0; s->data && i < w.nwrites; i++)
+		m->out->number += s->data[i];
+	return done(m);
+}
+
 int op_step(struct stmt *m)
 {
 	static int (*const ops[OPS])(struct stmt *) = {[OP_HELLO] = done, [OP_FACTS] = op_facts, [OP_PROVE] = op_prove,
@@ -426,7 +436,7 @@ int op_step(struct stmt *m)
 		[OP_OPEN_GUARDED] = op_open_guarded, [OP_FORGET] = op_forget, [OP_FOLLOW] = op_follow,
 		[OP_START] = op_start, [OP_STOP] = op_stop, [OP_KILL] = op_kill, [OP_KILL_QUERY] = op_kill,
 		[OP_THERE] = op_there, [OP_HEARTBEAT] = op_heartbeat, [OP_PREPARE] = done, [OP_TRY] = op_try,
-		[OP_TRY_REMOVE] = op_try, [OP_WRITE] = op_write};
+		[OP_TRY_REMOVE] = op_try, [OP_TABLES] = done, [OP_TABLE] = op_table, [OP_WRITE] = op_write};
 
 	return ops[m->op](m);
 }

@@ -39,8 +39,6 @@ struct wsession *server_find(struct server *s, uint64_t id)
 static void stmt_lost(struct stmt *m)
 {
 	m->session = NULL;
-	if (m->op == OP_FENCE && m->waiting && m->queued)
-		return;
 	stmt_answer_later(m, true);
 }
 

@@ -1,0 +1,37 @@
+/* settings: what `events` switched off comes on again, on new once it serves. Tried again: a setting that is forgotten
+ * shows weeks later, when an event has not run or a master has crashed. */
+#include "lib/base/clock.h"
+#include "lib/flip/flip_priv.h"
+
+#define TRIES 4
+#define TRY_AGAIN_MS 100
+
+typedef enum act (*setter)(struct session *, bool on, int64_t deadline_us, struct err *);
+
+static void MAY_WAIT switch_on(struct flip *f, setter set, const char *what)
+{
+	const char *name = f->new_side.server->conf->name;
+	struct err err = {0};
+
+	for (int i = 0; i < TRIES; i++) {
+		err_clear(&err);
+		if (sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), &err) == 0 &&
+			set(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &err) == ACT_DONE)
+			return;
+		if (fiber_sleep_ms(TRY_AGAIN_MS) < 0)
+			break;
+	}
+	flip_warn(f, "%s of %s could not be switched on: %s", what, name, err_text(&err));
+}
+
+void MAY_WAIT settings_scheduler_on(struct flip *f)
+{
+	if (f->scheduler_changed)
+		switch_on(f, node_set_event_scheduler, "the event scheduler");
+}
+
+void MAY_WAIT settings_semi_sync_on(struct flip *f)
+{
+	if (f->semi_sync_changed)
+		switch_on(f, node_set_semi_sync_master, "semi-sync");
+}

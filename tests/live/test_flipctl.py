@@ -1,0 +1,217 @@
+"""flipctl beside a flip that waits: abort, busy, interrupts, a daemon that goes away, reload, the guard after a flip."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import urllib.request
+
+import pytest
+import yaml
+
+from lab import places
+from lab.proc import wait_for
+
+
+@contextlib.contextmanager
+def open_transaction(server):
+    """A transaction that changed rows and stays open: drain waits for it."""
+    connection = server.connect(user="app", password=server.lab.passwords["app"], db="app", tcp=True)
+    connection.begin()
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE work SET n = n + 1 WHERE id = 1")
+    try:
+        yield connection
+    finally:
+        with contextlib.suppress(Exception):
+            connection.rollback()
+            connection.close()
+
+
+def now(flipd):
+    return flipd.state()["flip"]
+
+
+def at_step(flipd, step):
+    flip = now(flipd)
+    return flip and any(s["name"] == step and s["state"] == "running" for s in flip["steps"])
+
+
+@pytest.fixture
+def draining(make_lab):
+    """A flip that waits in drain, and the flipctl that waits for the flip."""
+    lab = make_lab().cluster()
+    flipd = lab.flipd(defaults={"drain_timeout": "60s", "max_transaction_age": "1ms"}, daemon={"poll_interval": "200ms"})
+    flipd.wait_ready("target")
+    with open_transaction(lab.servers["source"]):
+        waiter = flipd.ctl_start("flip", "lab", "--to", "target", "--yes")
+        wait_for(lambda: at_step(flipd, "drain"), 20, "the flip to drain")
+        yield lab, flipd, waiter
+        if waiter.poll() is None:
+            waiter.kill()
+        waiter.communicate()
+
+
+def test_busy_show_and_abort(draining):
+    lab, flipd, waiter = draining
+    state = flipd.state()
+    assert state["state"] == "flipping" and state["flip"]["state"] == "running" and state["master"] == "source"
+    assert state["ready"] == {"source": False, "target": False}
+    flip_id = state["flip"]["id"]
+    shown = flipd.ctl("show", flip_id)
+    assert shown.code == 7 and shown.json["outcome"] is None
+    assert flipd.flip("target").code == 7
+    assert flipd.ctl("check", "lab", "--to", "target").code == 7
+    assert flipd.ctl("resolve", "lab", "--yes").code == 7
+    assert flipd.ctl("ping").seconds < 1
+    assert [f["id"] for f in flipd.ctl("history").json["flips"]] == [flip_id]
+    answer = flipd.ctl("abort", "lab")
+    assert answer.code == 0 and answer.json["outcome"] == "aborted" and answer.json["id"] == flip_id
+    out, _ = waiter.communicate(timeout=20)
+    assert waiter.returncode == 3 and json.loads(out)["outcome"] == "aborted"
+    assert flipd.ctl("abort", "lab").code == 1
+    assert flipd.ctl("show", flip_id).code == 0
+    assert lab.master().name == "source"
+
+
+def test_interrupt_leaves_the_flip(draining):
+    lab, flipd, waiter = draining
+    waiter.send_signal(signal.SIGINT)
+    _, err = waiter.communicate(timeout=10)
+    assert waiter.returncode == 130
+    flip_id = now(flipd)["id"]
+    assert "goes on" in err and flip_id in err
+    assert flipd.ctl("abort", "lab").code == 0
+
+
+def test_a_daemon_that_goes_away(draining):
+    lab, flipd, waiter = draining
+    flip_id = now(flipd)["id"]
+    flipd.kill()
+    _, err = waiter.communicate(timeout=10)
+    assert waiter.returncode == 5 and "flipctl show %s" % flip_id in err
+    flipd.start()
+    wait_for(lambda: flipd.ctl("show", flip_id).code == 0, 30, "the flip to be recovered")
+    assert flipd.ctl("show", flip_id).json["outcome"] == "aborted"
+    assert lab.master().name == "source"
+    flipd.wait_ready("target")
+
+
+def test_stop_aborts_what_has_not_fenced(draining):
+    lab, flipd, waiter = draining
+    assert flipd.stop() == 0
+    out, _ = waiter.communicate(timeout=10)
+    assert waiter.returncode == 3 and json.loads(out)["outcome"] == "aborted"
+    assert lab.master().name == "source"
+
+
+def test_no_wait_and_lines_for_people(make_lab):
+    lab = make_lab().cluster()
+    flipd = lab.flipd(defaults={"drain_timeout": "60s", "max_transaction_age": "1ms"})
+    flipd.wait_ready("target")
+    with open_transaction(lab.servers["source"]):
+        begun = flipd.flip("target", "--no-wait")
+        assert begun.code == 0 and begun.json["id"] and begun.json["outcome"] is None
+        assert now(flipd)["id"] == begun.json["id"]
+    wait_for(lambda: flipd.ctl("show", begun.json["id"]).code == 0, 30, "the flip to end")
+    assert flipd.ctl("show", begun.json["id"]).json["outcome"] == "done"
+    flipd.wait_ready("source")
+    done = subprocess.run([places.built("flipctl"), "--socket", flipd.socket, "flip", "lab", "--to", "source", "--yes"],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "source is the master" in done.stdout and "ms" in done.stdout
+    assert "\033" not in done.stdout + done.stderr
+    assert any(line.split()[:2] == ["fence", "done"] for line in done.stderr.splitlines())
+    same = flipd.flip("source")
+    assert same.code == 0 and same.json["outcome"] == "nothing_to_do" and same.json["id"] is None
+    assert len(flipd.ctl("history").json["flips"]) == 2
+
+
+def test_reload_in_a_flip(draining):
+    lab, flipd, waiter = draining
+    flipd.config["defaults"]["max_lag"] = "3s"
+    flipd.config["clusters"]["more"] = {"source": {"host": "127.0.0.1", "port": 1},
+                                        "target": {"host": "127.0.0.1", "port": 2}}
+    with open(flipd.config_file, "w") as f:
+        yaml.safe_dump(flipd.config, f)
+    answer = flipd.ctl("reload")
+    assert answer.code == 0 and sorted(answer.json["changed"]) == ["lab", "more"]
+    assert now(flipd)["state"] == "running"
+    assert flipd.ctl("abort", "lab").code == 0
+    flipd.wait_ready("target")
+    del flipd.config["clusters"]["lab"]
+    with open(flipd.config_file, "w") as f:
+        yaml.safe_dump(flipd.config, f)
+    assert flipd.ctl("reload").json["changed"] == ["lab"]
+    assert flipd.ctl("status", "lab").code == 1
+    assert flipd.ctl("history", "lab").code == 0
+
+
+def metric(flipd, line):
+    with urllib.request.urlopen("http://%s/metrics" % flipd.status, timeout=10) as answer:
+        return line in answer.read().decode().splitlines()
+
+
+@pytest.mark.parametrize("guard", ["alarm", "fence"])
+def test_guard_after_a_flip(make_lab, guard):
+    lab = make_lab().cluster()
+    flipd = lab.flipd(defaults={"guard": guard}, daemon={"poll_interval": "100ms"})
+    flipd.wait_ready("target")
+    done = flipd.flip("target")
+    assert done.code == 0, done
+    assert not metric(flipd, 'flipd_split_brain{cluster="lab"} 1')
+    source = lab.servers["source"]
+    source.query("SET GLOBAL read_only=0")
+    if guard == "fence":
+        wait_for(lambda: not source.writable, 10, "the old master to be closed again")
+        wait_for(lambda: flipd.state()["master"] == "target", 10, "one master again")
+    else:
+        wait_for(lambda: flipd.state()["state"] == "split_brain", 10, "the split brain to be seen")
+        assert flipd.state()["master"] is None and flipd.state()["why"] == "both_writable"
+        assert metric(flipd, 'flipd_split_brain{cluster="lab"} 1')
+        assert source.writable
+    assert flipd.read_log().count("both sides take writes") == 1
+
+
+def test_no_false_alarms_in_flips(make_lab):
+    """Sides are polled at different times: what is seen together must not be taken for two masters, or none."""
+    lab = make_lab().cluster()
+    flipd = lab.flipd(daemon={"poll_interval": "500ms"})
+    for to in ("target", "source", "target", "source"):
+        flipd.wait_ready(to)
+        done = flipd.flip(to)
+        assert done.code == 0, done
+    for word in ("split_brain", "no_master"):
+        assert word not in flipd.read_log()
+
+
+def test_stuck_and_resolved(draining):
+    """Somebody closes the flip's row while flipd is away: flipd touches nothing until the row is as it left it."""
+    lab, flipd, waiter = draining
+    flip_id = now(flipd)["id"]
+    source = lab.servers["source"]
+    flipd.kill()
+    state = source.value("SELECT state FROM flipd.flips WHERE id = %s", (flip_id,))
+    source.query("UPDATE flipd.flips SET state = 'ended' WHERE id = %s", (flip_id,))
+    flipd.start()
+    wait_for(lambda: flipd.state()["state"] == "stuck", 30, "the flip to be stuck")
+    flip = now(flipd)
+    assert flip["id"] == flip_id and flip["state"] == "stuck" and flip["outcome"] == "stuck" and flip["ended_at"] is None
+    shown = flipd.ctl("show", flip_id)
+    assert shown.code == 0 and shown.json["outcome"] == "stuck"
+    assert flipd.flip("target").code == 7
+    assert flipd.ctl("abort", "lab").code == 1
+    assert metric(flipd, 'flipd_cluster_state{cluster="lab",state="stuck"} 1')
+    refused = flipd.ctl("resolve", "lab")
+    assert refused.code == 1 and "nothing was done" in refused.err
+    again = flipd.ctl("resolve", "lab", "--yes")
+    assert again.code == 4 and again.json["outcome"] == "stuck" and flip_id in again.err
+    flipd.stop()
+    flipd.start()
+    wait_for(lambda: flipd.state()["state"] == "stuck", 30, "the flip to be stuck after a restart too")
+    source.query("UPDATE flipd.flips SET state = %s WHERE id = %s", (state, flip_id))
+    resolved = flipd.ctl("resolve", "lab", "--yes")
+    assert resolved.code == 3 and resolved.json["outcome"] == "aborted" and resolved.json["id"] == flip_id
+    assert [f["id"] for f in flipd.ctl("history").json["flips"]] == [flip_id]
+    flipd.wait_ready("target")
+    assert flipd.flip("target").code == 0

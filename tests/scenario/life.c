@@ -1,0 +1,191 @@
+/*
+ * life: flipd's process in the world: a cluster that is watched, the flip that was asked for or what the journal says is
+ * unfinished, and after its end a while in which all must settle. A crash ends a life anywhere; another one follows.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/io/loop.h"
+#include "lib/model/wire.h"
+#include "tests/scenario/fake_loop.h"
+#include "tests/scenario/world.h"
+
+#define LOOK_EVERY_US 50000
+#define CLIENTS_STAY_US 300000 /* applications go on for so long after the flip */
+#define SETTLE_US 10000000     /* and by then everything must be as it should */
+#define FIRST_POLLS_US 2000000
+
+struct plan plan;
+static int64_t until_us;
+
+static void MAY_WAIT await_polls(struct cluster *c)
+{
+	int64_t end = clock_us() + FIRST_POLLS_US;
+
+	while ((c->side[0].polls < 1 || c->side[1].polls < 1) && clock_us() < end)
+		(void)fiber_cond_wait(&c->polled, end);
+}
+
+static void remember(struct flip *f)
+{
+	struct wire *doc = flip_document(f, false);
+	char *text = wire_dump(doc, 0);
+	const char *warnings = strstr(text, "\"warnings\"");
+
+	w.state = flip_get_state(f);
+	w.outcome = flip_get_outcome(f);
+	str_copy(w.warnings, sizeof(w.warnings), warnings ? warnings : text);
+	w.ended = w.state == FLIP_ENDED || w.state == FLIP_STUCK;
+	w.ended_us = vtime_us();
+	note("the flip is %s, %s", flip_state_name(w.state), flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "no outcome");
+	wire_free(doc);
+	free(text);
+}
+
+static struct flip *MAY_WAIT load_unfinished(struct cluster *c)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct journal_flip *flips = NULL;
+	struct flip *f = NULL;
+	struct err err = {0};
+	int n = 0;
+
+	if (journal_unfinished(&fake_journal, a, &flips, &n, &err) < 0 || n == 0)
+		return NULL;
+	if (n > 1)
+		violation("%d unfinished flips", n);
+	if (flip_load(c, &fake_journal, flips[0].id, "run-2", &f, &err) < 0) {
+		violation("the unfinished flip cannot be loaded: %s", err_text(&err));
+		return NULL;
+	}
+	return f;
+}
+
+static struct flip *ask_for_flip(struct cluster *c)
+{
+	struct flip_request rq = {.to = plan.to, .max_lag_ms = -1, .max_blackout_ms = plan.max_blackout_ms ? plan.max_blackout_ms : -1,
+		.user = "dba"};
+
+	return flip_new(c, &fake_journal, &rq, "run-1");
+}
+
+/* A later life that finds nothing unfinished: the flip had ended, or had never begun. */
+static void nothing_left(void)
+{
+	if (w.ended)
+		return;
+	w.ended = true;
+	w.ended_us = vtime_us();
+	w.state = FLIP_ENDED;
+	w.outcome = fake_journal_outcome();
+	note("nothing is unfinished: the flip was %s", flip_outcome_name(w.outcome));
+}
+
+static void MAY_WAIT end_life(struct cluster *c, struct flip *f, bool again)
+{
+	w.flip = NULL;
+	flip_free(f);
+	cluster_stop(c);
+	cluster_free(c);
+	w.cluster = NULL;
+	w.alive = false;
+	w.life++;
+	if (again)
+		life_begin_at(vtime_us() + w.restart_us);
+}
+
+static void MAY_WAIT live(void *arg)
+{
+	struct cluster *c = NULL;
+	struct err err = {0};
+	bool first = w.lives++ == 0;
+
+	(void)arg;
+	w.alive = true;
+	if (cluster_new(w.conf, &w.conf->clusters[0], &c, &err) < 0)
+		abort();
+	w.cluster = c;
+	cluster_start(c);
+	await_polls(c);
+	w.flip = load_unfinished(c);
+	if (w.flip && flip_get_state(w.flip) != FLIP_STUCK)
+		flip_recover(w.flip);
+	else if (!w.flip && first && (w.flip = ask_for_flip(c)))
+		flip_run(w.flip);
+	if (w.flip)
+		remember(w.flip);
+	else
+		nothing_left();
+	if (w.flip && (!w.ended || (w.state == FLIP_ENDED && !fake_journal_ended() && fake_journal_flips() > 0))) {
+		w.ended = false; /* told to stop, or the end is not in the journal: the next start goes on */
+		end_life(c, w.flip, true);
+		return;
+	}
+	while (w.after_life && w.after_life())
+		remember(w.flip);
+	while (!w.over)
+		(void)fiber_sleep_ms(20);
+	end_life(c, w.flip, false);
+	loop_stop();
+}
+
+static void life_begin(void *arg)
+{
+	(void)arg;
+	fiber_detach(fiber_spawn("life", live, NULL));
+}
+
+void life_begin_at(int64_t at_us)
+{
+	vtime_at(at_us, life_begin, NULL);
+}
+
+static void stop_now(void *arg)
+{
+	(void)arg;
+	loop_stop();
+}
+
+static void supervise(void *arg)
+{
+	int64_t now = vtime_us();
+	char why[200];
+	bool settled;
+
+	(void)arg;
+	if (w.ended && now > w.ended_us + CLIENTS_STAY_US)
+		w.stop_clients = true;
+	settled = w.ended && now > w.ended_us + CLIENTS_STAY_US + 100000 && world_settled(why, sizeof(why));
+	if (settled || (w.ended && now > w.ended_us + SETTLE_US) || now > until_us || w.violations) {
+		world_judge();
+		w.over = true; /* the life that runs ends in order, one that hangs is left */
+		vtime_at(now + 3000000, stop_now, NULL);
+		return;
+	}
+	vtime_at(now + LOOK_EVERY_US, supervise, NULL);
+}
+
+static void livelock(void)
+{
+	violation("livelock: time stands still");
+	world_judge();
+	loop_stop();
+}
+
+void life_run_all(int64_t until_ms)
+{
+	until_us = vtime_us() + until_ms * 1000;
+	fake_loop_on_livelock(livelock);
+	w.before[0][0] = w.server[0].scheduler;
+	w.before[0][1] = w.server[0].semi_sync;
+	w.before[1][0] = w.server[1].scheduler;
+	w.before[1][1] = w.server[1].semi_sync;
+	for (int i = 0; i < w.ntriggers; i++)
+		if (w.trigger[i].when == WHEN_TIME)
+			trigger_at_time(&w.trigger[i]);
+	life_begin_at(vtime_us() + 100000); /* applications are there first */
+	vtime_at(vtime_us() + 200000, supervise, NULL);
+	loop_run();
+}

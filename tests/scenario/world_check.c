@@ -1,0 +1,134 @@
+/*
+ * world_check: what must hold at the end of every run. The laws themselves are judged when it happens (world_server.c);
+ * here: no acknowledged write is lost, one side takes writes, what the flip changed on the way is as it should be.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/scenario/fake_loop.h"
+#include "tests/scenario/world.h"
+
+int writable_sides(void)
+{
+	int n = 0;
+
+	for (int i = 0; i < 2; i++)
+		n += w.server[i].up && !w.server[i].read_only;
+	return n;
+}
+
+static bool goes_back(void)
+{
+	return w.outcome == FLIP_ROLLED_BACK || w.outcome == FLIP_ABORTED || w.outcome == FLIP_REFUSED;
+}
+
+static bool all_up(void)
+{
+	for (int i = 0; i < w.nservers; i++)
+		if (!w.server[i].up || w.server[i].partitioned)
+			return false;
+	return true;
+}
+
+#define UNLESS(condition, ...)                                                                                               \
+	do {                                                                                                                 \
+		if (!(condition)) {                                                                                          \
+			(void)snprintf(why, size, __VA_ARGS__);                                                              \
+			return false;                                                                                        \
+		}                                                                                                            \
+	} while (0)
+
+static bool follows(const struct server *s, const struct server *m, char *why, size_t size)
+{
+	const struct link *l = &s->link;
+
+	UNLESS(l->there && l->master == m->index, "%s does not follow %s", s->name, m->name);
+	UNLESS(l->io && l->sql, "%s: replication from %s does not run: %d %s", s->name, m->name, l->error, l->last_error);
+	UNLESS(l->applied == m->nlog, "%s is behind %s: %d of %d", s->name, m->name, l->applied, m->nlog);
+	UNLESS(gtid_equal(&s->state, &m->state), "the logs of %s and %s differ", s->name, m->name);
+	UNLESS(!memcmp(s->data, m->data, (size_t)w.nwrites), "the data of %s and %s differ", s->name, m->name);
+	return true;
+}
+
+static bool tidy(const struct server *master, char *why, size_t size)
+{
+	const struct node_row *row = master->row >= 0 ? &w.row[master->row] : NULL;
+
+	for (int i = 0; i < 2; i++)
+		UNLESS(!w.server[i].lock_holder || w.foreign_lock, "the lock on %s is still held", w.server[i].name);
+	UNLESS(!row || !strcmp(row->state, "closed"), "the flip's row on %s is %s", master->name, row->state);
+	UNLESS(w.endpoint == master->index || w.endpoint == 2, "the endpoint points at %d", w.endpoint);
+	UNLESS(w.server[w.to].semi_sync == w.before[w.to][1], "semi-sync of %s is not as it was", w.server[w.to].name);
+	UNLESS(master->scheduler == w.before[w.from][0], "the event scheduler of %s is not as on the old master before",
+		master->name);
+	return true;
+}
+
+bool world_settled(char *why, size_t size)
+{
+	const struct server *old = &w.server[w.from], *new = &w.server[w.to];
+	const struct server *master = goes_back() ? old : new, *other = goes_back() ? new : old;
+
+	if (w.outcome == FLIP_OUTCOME_STUCK || w.hands || !all_up())
+		return true;
+	UNLESS(!master->read_only, "%s is closed", master->name);
+	UNLESS(other->read_only, "%s is open", other->name);
+	if (!tidy(master, why, size) || !follows(other, master, why, size))
+		return false;
+	for (int i = 2; i < w.nservers; i++)
+		if (!follows(&w.server[i], master, why, size))
+			return false;
+	return true;
+}
+
+/* Law 2. Where an operator is called, what one side alone has must at least be there and be told. */
+static void judge_writes(void)
+{
+	const struct server *old = &w.server[w.from], *new = &w.server[w.to];
+	bool on_new = w.outcome == FLIP_DONE, on_old = goes_back();
+	int lost = 0, first = -1;
+
+	for (int i = 0; i < w.nwrites; i++) {
+		bool o = old->data && old->data[i], n = new->data && new->data[i];
+		if (!w.acked[i] || (on_new ? n : on_old ? o : n || o))
+			continue;
+		first = lost++ ? first : i;
+	}
+	if (lost && !w.loss_accepted)
+		violation("%d acknowledged writes are lost (outcome %s), the first is number %d: old %d, new %d", lost,
+			flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "none", first,
+			old->data && old->data[first], new->data && new->data[first]);
+}
+
+void world_judge(void)
+{
+	char why[200] = "";
+
+	if (w.judged)
+		return;
+	w.judged = true;
+	if (!w.ended && all_up())
+		violation("the flip has not ended");
+	if (w.ended && w.outcome == FLIP_OUTCOME_STUCK && !w.may_be_stuck)
+		violation("the flip is stuck: %s", w.warnings);
+	if (w.ended && !world_settled(why, sizeof(why)))
+		violation("10 s after the end (%s): %s", flip_outcome_name(w.outcome), why);
+	if (writable_sides() > 1 && !w.hands)
+		violation("both sides are open at the end");
+	judge_writes();
+}
+
+void world_dump(void)
+{
+	struct strbuf b = {0};
+	const char *text = strbuf_str(&w.trace);
+	size_t len = strlen(text), most = 14000;
+
+	fake_journal_dump(&b);
+	if (len > most)
+		printf("... (%zu bytes cut)\n", len - most);
+	printf("%s--- journal (~ not durable)\n%s", len > most ? text + len - most : text, strbuf_str(&b));
+	printf("--- outcome %s, life %d, %d calls, %s\n%.1500s\n", flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "none", w.lives,
+		w.events, w.first_violation, w.warnings);
+	strbuf_free(&b);
+}
