@@ -64,13 +64,14 @@ static void note_state(struct watched *w)
 		[WATCH_OK] = LOG_LEVEL_NOTICE,
 	};
 	struct log_ctx ctx = {.cluster = w->name};
-	enum cluster_master was = w->master;
 
 	w->master = state_find_master(w);
 	if (!all_polled(w->live->cluster))
 		return;
-	if (w->master != was && w->master <= CLUSTER_MASTER_TARGET)
+	if (w->master != w->told_master && w->master <= CLUSTER_MASTER_TARGET) {
 		log_at(LOG_LEVEL_NOTICE, &ctx, "the master is %s", conf_side_name((enum conf_side)w->master));
+		w->told_master = w->master;
+	}
 	enum watch_state state = watch_get_state(w);
 	if (state == w->state)
 		return;
@@ -173,7 +174,7 @@ int watch_new(struct server *server, struct conf *snapshot, const struct conf_cl
 	w->last_blackout_us = -1;
 	w->guarded = -1;
 	w->state = WATCH_STATES;
-	w->master = CLUSTER_MASTER_UNKNOWN;
+	w->master = w->told_master = CLUSTER_MASTER_UNKNOWN;
 	reset_view(w, c);
 	*ret = w;
 	return 0;

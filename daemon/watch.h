@@ -56,6 +56,7 @@ struct watched {
 	int guarded;		  /* the side that the last flip left closed; -1 not known */
 	int64_t flips[FLIP_OUTCOME_STUCK + 1]; /* ended since the start, by outcome */
 	enum cluster_master master;	       /* as far as the polls fit together */
+	enum cluster_master told_master;       /* as last logged */
 	enum watch_state state;		       /* as last logged */
 	struct watch_seen seen[2];	       /* by side */
 	int64_t changed_ms; /* a flip changed who takes writes then; what was seen before counts no more */

@@ -55,10 +55,12 @@ static void MAY_WAIT decide_begin(struct flip *f)
 	while (fiber_cancelled())
 		(void)fiber_yield();
 	fiber_shield();
+	flip_emit_kept(f);
 	runner_stop_all(f);
 	guard_stop(f);
 	fiber_stop(f->budget);
 	f->budget = NULL;
+	(void)!fence_write_end(f, NULL);
 	if (!f->look_since_us)
 		f->look_since_us = clock_us();
 	if (!f->opened)
@@ -180,6 +182,7 @@ static void MAY_WAIT stop_fibers(struct flip *f)
 	guard_stop(f);
 	fiber_stop(f->budget);
 	f->budget = NULL;
+	(void)!fence_write_end(f, NULL);
 	probe_stop(f->probe, NULL);
 	f->probe = NULL;
 	fiber_unshield();

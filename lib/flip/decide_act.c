@@ -10,6 +10,8 @@
 #include "lib/base/str.h"
 #include "lib/flip/decide.h"
 
+#define BLIND_MS 5000 /* how long a roll back waits for a new side out of reach, old being open already */
+
 /* Old is open; the rest of the undo follows, each row on its own, failures reported. */
 static void MAY_WAIT undo_rest(struct flip *f)
 {
@@ -60,23 +62,32 @@ static enum decide_next MAY_WAIT act_leave_aborted(struct flip *f, const struct 
 	return DECIDE_ENDED;
 }
 
-static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_decision *d, struct look *l)
+/* Old is open, proven, before all else. */
+static int MAY_WAIT open_old(struct flip *f, struct look *l, struct err *err)
 {
 	int fence = step_index("fence");
-	struct err err = {0};
 	int rc = 0;
 
 	sess_tag(f, "fence");
 	if (!l->old_view.seen.writable)
-		rc = step_fence_undo(f, &err);
+		rc = step_fence_undo(f, err);
 	if (rc == 0)
-		rc = step_fence_undone(f, &err);
-	if (rc < 0)
-		return failed(f, "old could not be opened", &err);
+		rc = step_fence_undone(f, err);
+	if (rc < 0 || f->st[fence].status == STEP_UNDONE)
+		return rc;
 	f->st[fence].status = STEP_UNDONE;
 	flip_emit_step(f, fence);
 	if (!f->recovered)
 		runner_note_attempt(f);
+	return 0;
+}
+
+static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_decision *d, struct look *l)
+{
+	struct err err = {0};
+
+	if (open_old(f, l, &err) < 0)
+		return failed(f, "old could not be opened", &err);
 	undo_rest(f);
 	stop_reason(f, d->why);
 	decide_end(f, FLIP_ROLLED_BACK);
@@ -88,8 +99,20 @@ static enum decide_next MAY_WAIT act_roll_back(struct flip *f, const struct reco
 	return roll_back(f, d, l);
 }
 
+/* Old opens now. New is given a while to answer: then the table says what becomes of it, closing it first where it was
+ * opened; one that stays away holds nothing up but the end of the flip. */
 static enum decide_next MAY_WAIT act_roll_back_blind(struct flip *f, const struct recover_decision *d, struct look *l)
 {
+	struct err err = {0};
+
+	if (open_old(f, l, &err) < 0)
+		return failed(f, "old could not be opened", &err);
+	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
+	runner_undo(f, "endpoints");
+	if (!f->blind_since_us)
+		f->blind_since_us = clock_us();
+	if (clock_us() - f->blind_since_us < BLIND_MS * 1000)
+		return DECIDE_LATER;
 	flip_warn(f, "%s was out of reach while the flip was rolled back (%s): what the flip changed there is not undone%s",
 		f->new_side.server->conf->name, err_text(&l->new_view.err),
 		f->semi_sync_changed ? "; switch rpl_semi_sync_master_enabled on again" : "");

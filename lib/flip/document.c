@@ -36,9 +36,27 @@ static struct wire *step_wire(const struct flip *f, int row)
 	return o;
 }
 
+void flip_emit_kept(struct flip *f)
+{
+	f->hush = false;
+	for (int k = 0; k < f->norder; k++) {
+		int row = f->order[k];
+
+		if (f->st[row].unsaid)
+			flip_emit_step(f, row);
+	}
+}
+
+/* Telling clients and the log costs processor time: in the blackout it is put off, but for no longer than people can
+ * see. */
 void flip_emit_step(struct flip *f, int row)
 {
-	struct wire *o = step_wire(f, row);
+	struct wire *o;
+
+	f->st[row].unsaid = f->hush;
+	if (f->hush)
+		return;
+	o = step_wire(f, row);
 
 	wire_set_str(o, "does", steps[row].does);
 	flip_emit(f, "step", o);

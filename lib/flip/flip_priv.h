@@ -23,7 +23,7 @@ struct step_state {
 	int64_t started_wall_ms, started_us, duration_us; /* duration -1 while none */
 	char detail[256];
 	struct fiber *fiber;      /* early and late rows */
-	bool spawned, finished;
+	bool spawned, finished, unsaid;
 	int result;               /* of the fiber, once done */
 	struct err err;
 	bool begun;               /* ever run, in this life or (by the journal) an earlier one: its undo is due */
@@ -98,6 +98,12 @@ struct flip {
 	/* the fence */
 	int attempt;
 	bool fence_journaled, fence_issued, fence_answered, fence_refused;
+	struct fence_write {               /* the write of the probe account that the fence must refuse */
+		struct session *session;
+		struct fiber *fiber;
+		enum act act;
+		struct err err;
+	} fence_write;
 	int64_t fence_us, fence_wall_ms;   /* when it was issued: the blackout begins */
 	struct fiber_cond fence_cond;
 	struct facts_position baseline;    /* new's own log before the fence: F0 is measured from it; the way back */
@@ -111,6 +117,7 @@ struct flip {
 	bool intent_durable;               /* known to be on disk: only then may new be opened */
 	bool intent, revoked, open_sent, open_unknown, opened;
 	int64_t opened_us, opened_wall_ms;
+	struct fiber_cond opened_cond;
 	struct fiber *prover;
 	bool prover_stop, proof_failed;
 	struct err proof_err;
@@ -121,11 +128,13 @@ struct flip {
 	/* budget and cancel */
 	struct fiber *fiber;               /* that runs flip_run or flip_recover */
 	struct fiber *budget;              /* cancels at max_blackout */
+	bool hush;                         /* in the first moments of the blackout: steps are told afterwards */
 	char stop_why[256];                /* why it was asked to stop; empty: it was not */
 	bool aborting, terminating, out_of_time;
 	struct flip_word word;
 	bool recovered;                    /* came from the journal */
 	int64_t look_since_us;             /* recovery: when it first looked */
+	int64_t blind_since_us;            /* old was opened while new was out of reach */
 
 	struct probe *probe;
 	struct probe_result probe_result;
@@ -155,6 +164,7 @@ void flip_warn(struct flip *, const char *fmt, ...) PRINTF(2, 3);
 void flip_fail(struct flip *, const char *step, const struct err *); /* keeps the first */
 void flip_emit(struct flip *, const char *type, struct wire *detail); /* frees detail */
 void flip_emit_step(struct flip *, int row);
+void flip_emit_kept(struct flip *); /* what was kept back in the blackout */
 struct flip_side *flip_side_by(struct flip *, enum conf_side);
 int64_t flip_deadline(int64_t ms);
 void flip_step_detail(struct flip *, const char *step, const char *fmt, ...) PRINTF(3, 4);
@@ -199,6 +209,9 @@ enum act MAY_WAIT sess_quiet(struct flip *, struct flip_side *, bool keep_lock, 
 int MAY_WAIT side_take_lock(struct flip *, struct flip_side *, struct err *);
 int MAY_WAIT row_write(struct flip *, struct session *act, const char *state, struct err *);
 
+/* steps_fence.c */
+int MAY_WAIT fence_write_end(struct flip *, struct err *);
+
 /* steps_open.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);
 void goal_of(const struct flip *, struct node_goal *ret);
@@ -215,6 +228,8 @@ void MAY_WAIT settings_semi_sync_on(struct flip *);
 /* guard.c */
 void guard_start(struct flip *);
 void MAY_WAIT guard_stop(struct flip *);
+/* Judges a proof of old; the first good one becomes the final position. 0, or why the opening must be withdrawn. */
+int guard_judge(struct flip *, const struct node_proof *, struct err *);
 /* One proof now, on the lock's own session. 0, or why the opening must be withdrawn. */
 int MAY_WAIT guard_prove(struct flip *, struct err *);
 /* Kills all client sessions on a side until none is left or limit_ms; 0: one sweep. */

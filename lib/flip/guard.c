@@ -47,6 +47,17 @@ static int judge_proof(struct flip *f, const struct node_proof *p, struct err *e
 	return 0;
 }
 
+int guard_judge(struct flip *f, const struct node_proof *p, struct err *err)
+{
+	int rc = judge_proof(f, p, err);
+
+	if (rc == 0 && !f->has_final) {
+		f->final = p->position;
+		f->has_final = true;
+	}
+	return rc;
+}
+
 int MAY_WAIT guard_prove(struct flip *f, struct err *err)
 {
 	struct node_proof p;
@@ -69,16 +80,10 @@ int MAY_WAIT guard_prove(struct flip *f, struct err *err)
 		err_wrap(err, "%s: its fence is not proven", f->old_side.server->conf->name);
 		return flip_rc(act, &why);
 	}
-	rc = judge_proof(f, &p, &why);
-	if (rc < 0) {
+	rc = guard_judge(f, &p, &why);
+	if (rc < 0)
 		*err = why;
-		return rc;
-	}
-	if (!f->has_final) {
-		f->final = p.position;
-		f->has_final = true;
-	}
-	return 0;
+	return rc;
 }
 
 /* Before anything that may open new has been sent, new found open is somebody's hand. */

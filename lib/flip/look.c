@@ -23,7 +23,7 @@ static int MAY_WAIT look_lock(struct flip *f, struct flip_side *s, struct look_s
 	if (s->locked)
 		return 0;
 	act = node_lock_take(s->lock, flip_deadline(LOOK_LIMIT_MS), &holder, &v->err);
-	if (act == ACT_REFUSED) {
+	if (act == ACT_REFUSED && holder) {
 		v->foreign = true; /* this flip's own sessions are gone by now: it is somebody else's */
 		return 0;
 	}

@@ -206,8 +206,10 @@ static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 {
 	int rc;
 
+	flip_emit_kept(f);
 	runner_stop_all(f);
 	guard_stop(f);
+	(void)!fence_write_end(f, NULL);
 	rc = step_fence_undo(f, err);
 	if (rc == 0)
 		rc = step_fence_undone(f, err);

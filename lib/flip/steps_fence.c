@@ -12,6 +12,7 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
+#define HUSH_US 20000 /* a blackout that lasts longer is told of while it lasts */
 #define BLOCKER_GRACE_MS 10 /* statements that end by themselves by then are let go */
 
 /* --- fence --------------------------------------------------------------------------------------------------- */
@@ -71,8 +72,13 @@ static int MAY_WAIT journal_fence(struct flip *f, struct err *err)
 static void budget_fiber(void *arg)
 {
 	struct flip *f = arg;
-	int64_t left = f->fence_us + f->policy.max_blackout_ms * 1000 - clock_us();
+	int64_t left;
 
+	if (fiber_sleep_us(HUSH_US) < 0)
+		return;
+	if (f->hush)
+		flip_emit_kept(f);
+	left = f->fence_us + f->policy.max_blackout_ms * 1000 - clock_us();
 	if (fiber_sleep_us(left > 0 ? left : 0) < 0 || f->opened)
 		return;
 	f->out_of_time = true;
@@ -88,10 +94,15 @@ static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, st
 	enum act act;
 
 	if (fence->kind == CONF_FENCE_READ_ONLY) {
+		struct node_proof proof;
+
 		f->old_side.busy = true;
-		act = node_fence(f->old_side.lock, f->policy.fence_timeout_ms, flip_deadline(f->policy.fence_timeout_ms + 500), err);
+		act = node_fence_proven(f->old_side.lock, f->policy.fence_timeout_ms,
+			flip_deadline(f->policy.fence_timeout_ms + 500), &proof, err);
 		f->old_side.busy = false;
-		return act == ACT_REFUSED ? -EAGAIN : flip_rc(act, err);
+		if (act != ACT_DONE)
+			return act == ACT_REFUSED ? -EAGAIN : flip_rc(act, err);
+		return guard_judge(f, &proof, err);
 	}
 	ops = registry_fence(fence->kind);
 	if (!ops)
@@ -126,6 +137,7 @@ int MAY_WAIT step_fence(struct flip *f, struct err *err)
 	f->fence_us = clock_us();
 	f->fence_wall_ms = clock_wall_ms();
 	f->fence_issued = true;
+	f->hush = true;
 	f->budget = fiber_spawn("budget", budget_fiber, f);
 	fiber_cond_signal(&f->fence_cond);
 	for (int i = 0; i < old_conf->nfences && rc == 0; i++)
@@ -140,20 +152,14 @@ int MAY_WAIT step_fence(struct flip *f, struct err *err)
 	return rc;
 }
 
-struct probe_write {
-	struct flip *f;
-	enum act act;
-	struct err err;
-};
-
-static void probe_write_fiber(void *arg)
+static void fence_write_fiber(void *arg)
 {
-	struct probe_write *w = arg;
+	struct fence_write *w = arg;
 
-	w->act = node_probe_write(w->f->fence_probe, (uint64_t)clock_us(), flip_deadline(ROUND_TRIP_MS), &w->err);
+	w->act = node_probe_write(w->session, (uint64_t)clock_us(), flip_deadline(ROUND_TRIP_MS), &w->err);
 }
 
-static int judge_probe_write(struct flip *f, const struct probe_write *w, struct err *err)
+static int judge_fence_write(struct flip *f, const struct fence_write *w, struct err *err)
 {
 	if (w->act == ACT_DONE) {
 		err_server(err, f->old_side.server->conf->name);
@@ -166,25 +172,43 @@ static int judge_probe_write(struct flip *f, const struct probe_write *w, struct
 	return 0;
 }
 
-/* The variable read back on the lock's session, and side by side a write that must be refused. */
+/* A write of the probe account, which the fence must refuse: under way from here, awaited before anything may open. */
+static void fence_write_begin(struct flip *f)
+{
+	struct fence_write *w = &f->fence_write;
+
+	if (w->fiber || !f->fence_probe || !session_alive(f->fence_probe))
+		return;
+	*w = (struct fence_write){.session = f->fence_probe};
+	w->fiber = fiber_spawn("fence probe", fence_write_fiber, w);
+}
+
+int MAY_WAIT fence_write_end(struct flip *f, struct err *err)
+{
+	struct fence_write *w = &f->fence_write;
+
+	if (!w->fiber)
+		return 0;
+	fiber_join(w->fiber);
+	w->fiber = NULL;
+	return judge_fence_write(f, w, err);
+}
+
+/*
+ * The variable was read back with the fence itself. Where the kill may come late, the position read with it is the final
+ * one; with sessions still to be killed first it is provisional, and the write is awaited here.
+ */
 int MAY_WAIT step_fence_verify(struct flip *f, struct err *err)
 {
-	struct probe_write w = {.f = f};
-	struct fiber *writer = NULL;
-	int rc, rc2 = 0;
+	int rc;
 
+	fence_write_begin(f);
+	if (f->kill_late)
+		return 0;
 	f->has_final = false;
-	if (f->fence_probe && session_alive(f->fence_probe))
-		writer = fiber_spawn("fence probe", probe_write_fiber, &w);
 	rc = guard_prove(f, err);
-	if (writer) {
-		fiber_join(writer);
-		rc2 = judge_probe_write(f, &w, rc == 0 ? err : NULL);
-	}
-	/* With sessions still to be killed first, this position is provisional. */
-	if (!f->kill_late)
-		f->has_final = false;
-	return rc < 0 ? rc : rc2;
+	f->has_final = false;
+	return rc < 0 ? rc : fence_write_end(f, err);
 }
 
 static int MAY_WAIT open_fences(struct flip *f, struct err *err)
@@ -352,6 +376,12 @@ int MAY_WAIT step_kill(struct flip *f, struct err *err)
 		return rc;
 	if (f->fence_refused)
 		return STEP_SKIPPED;
+	/* Sessions that the fence holds can wait until applications are served: killing them now would cost the opening
+	 * its processors. */
+	while (f->kill_late && !f->opened && rc == 0)
+		rc = fiber_cond_wait(&f->opened_cond, flip_deadline(f->policy.max_blackout_ms));
+	if (rc == -ECANCELED)
+		return rc;
 	before = f->nvictims;
 	rc = kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, err);
 	if (rc == 0 && !none)

@@ -198,9 +198,11 @@ int MAY_WAIT step_intent(struct flip *f, struct err *err)
 	if (rc < 0)
 		return rc;
 	f->intent_durable = true;
-	if (proof.rc < 0)
+	if (proof.rc < 0) {
 		*err = proof.err;
-	return proof.rc;
+		return proof.rc;
+	}
+	return fence_write_end(f, err);
 }
 
 /* The revocation is written by decide.c, after the proof that new never took a write. */
@@ -293,6 +295,8 @@ int MAY_WAIT open_confirmed(struct flip *f, struct err *err)
 		f->opened = true;
 		f->opened_us = clock_us();
 		f->opened_wall_ms = clock_wall_ms();
+		fiber_cond_signal(&f->opened_cond);
+		flip_emit_kept(f);
 		if (!f->recovered)
 			runner_note_attempt(f);
 	}

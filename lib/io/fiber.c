@@ -350,7 +350,7 @@ struct fiber *fiber_self(void)
 
 bool fiber_cancelled(void)
 {
-	return current && current->cancel;
+	return current && current->cancel && !current->shield;
 }
 
 int fiber_check(void)

@@ -25,7 +25,7 @@ void fiber_detach(struct fiber *f);
 bool fiber_done(const struct fiber *f);
 void fiber_cancel(struct fiber *f);
 struct fiber *fiber_self(void);
-/* True when a cancel waits to be delivered to the calling fiber. */
+/* True when a cancel is due to the calling fiber: the next wait would deliver it. Not under a shield. */
 bool fiber_cancelled(void);
 /* Never waits: delivers a cancel that is due (not under a shield) as -ECANCELED, else 0. Before acts not to begin. */
 int fiber_check(void) MUSTCHECK;

@@ -89,6 +89,12 @@ enum act MAY_WAIT node_set_event_scheduler(struct session *, bool on, int64_t de
 enum act MAY_WAIT node_set_semi_sync_master(struct session *, bool on, int64_t deadline_us, struct err *) MUSTCHECK;
 /* read_only=1, limited in the server by limit_ms; on the lock's session. REFUSED 1969/1205: it ran out, still open. */
 enum act MAY_WAIT node_fence(struct session *lock, int64_t limit_ms, int64_t deadline_us, struct err *) MUSTCHECK;
+/*
+ * The same with the proof in the same packet: closed, and what the position was right then. One round trip; the server
+ * runs the statements one after the other, so the position is that of a server closed to everyone the fence stops.
+ */
+enum act MAY_WAIT node_fence_proven(struct session *lock, int64_t limit_ms, int64_t deadline_us, struct node_proof *ret,
+	struct err *) MUSTCHECK;
 /* read_only=0 at once; on the lock's session where there is one. */
 enum act MAY_WAIT node_unfence(struct session *lock, int64_t deadline_us, struct err *) MUSTCHECK;
 /* A write by the probe account into SCHEMA.probe. DONE: accepted. REFUSED with sql_errno 1290: fenced. */

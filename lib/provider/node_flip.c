@@ -44,6 +44,26 @@ enum act node_fence(struct session *s, int64_t limit_ms, int64_t deadline_us, st
 	return node_tell(s, &sql, "closing for writes (read_only=1)", deadline_us, err);
 }
 
+enum act node_fence_proven(
+	struct session *s, int64_t limit_ms, int64_t deadline_us, struct node_proof *ret, struct err *err)
+{
+	struct db_result *r CLEANUP(db_result_freep) = NULL;
+	struct dialect_ctx ctx = session_ctx(s);
+	struct node_proof proof;
+	struct strbuf sql = {0};
+
+	s->node->dialect->fence(&ctx, limit_ms, &sql);
+	strbuf_add(&sql, "; ");
+	s->node->dialect->prove(&ctx, &sql);
+	enum act act = node_ask(s, &sql, "closing for writes (read_only=1)", deadline_us, &r, err);
+	if (act != ACT_DONE)
+		return act;
+	if (s->node->dialect->read_prove(r, &proof) < 0)
+		return node_prove(s, deadline_us, ret, err);
+	*ret = proof;
+	return ACT_DONE;
+}
+
 enum act node_unfence(struct session *s, int64_t deadline_us, struct err *err)
 {
 	struct dialect_ctx ctx = session_ctx(s);

@@ -425,6 +425,14 @@ enum act node_fence(struct session *s, int64_t limit_ms, int64_t deadline_us, st
 	return ask(s, stmt_new(OP_FENCE), limit_ms, deadline_us, err);
 }
 
+enum act node_fence_proven(
+	struct session *s, int64_t limit_ms, int64_t deadline_us, struct node_proof *ret, struct err *err)
+{
+	enum act act = node_fence(s, limit_ms, deadline_us, err);
+
+	return act == ACT_DONE ? node_prove(s, deadline_us, ret, err) : act;
+}
+
 enum act node_unfence(struct session *s, int64_t deadline_us, struct err *err)
 {
 	return ask_simple(s, OP_UNFENCE, deadline_us, err);

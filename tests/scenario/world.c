@@ -126,6 +126,7 @@ void flipd_crash(bool machine)
 		vtime_at(vtime_us() + w.restart_us, life_again, NULL);
 	if (fiber_self()) {
 		never.head = NULL;
+		fiber_shield();
 		(void)fiber_cond_wait(&never, CLOCK_FOREVER);
 		abort();
 	}
