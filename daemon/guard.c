@@ -1,6 +1,7 @@
 /* guard: looking at, and where it is asked for closing again, what the last flip closed. */
 #include "daemon/guard.h"
 
+#include "daemon/run.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
 #include "lib/base/log.h"
@@ -41,6 +42,12 @@ void guard_look(struct watched *w)
 	const struct cluster *c = w->live->cluster;
 	bool fence = c->conf->policy.guard == CONF_GUARD_FENCE;
 
+	/* A flip that is stuck with new serving closes old the moment it answers, as it would have itself. */
+	if (w->run && !w->run->active && flip_settling(w->run->flip)) {
+		w->guarded = flip_from(w->run->flip);
+		fence = true;
+	}
+
 	if (w->guard && fiber_done(w->guard)) {
 		struct fiber *over = w->guard;
 		w->guard = NULL;
@@ -51,7 +58,7 @@ void guard_look(struct watched *w)
 		return;
 	}
 	/* A flip guards for itself. */
-	if (w->run || w->unreadable || w->guarded < 0 || w->server->stopping)
+	if ((w->run && w->run->active) || w->unreadable || w->guarded < 0 || w->server->stopping)
 		return;
 	call_out(w, fence);
 	if (fence && !w->guard)

@@ -8,6 +8,7 @@
 #include "daemon/server.h"
 #include "daemon/watch.h"
 #include "lib/base/str.h"
+#include "lib/model/escape.h"
 #include "lib/store/journal.h"
 
 #define BUCKETS_MOST 16
@@ -62,25 +63,13 @@ void metrics_observe_flip(const struct flip *flip)
 
 /* The format */
 
-void metrics_add_escaped(struct strbuf *b, const char *s)
-{
-	for (; *s; s++) {
-		if (*s == '\\' || *s == '"')
-			strbuf_addf(b, "\\%c", *s);
-		else if (*s == '\n')
-			strbuf_add(b, "\\n");
-		else
-			strbuf_addn(b, s, 1);
-	}
-}
-
 /* Labels as a list of name, value, name, value ... NULL. */
 static void sample(struct strbuf *b, const char *name, const char *const *labels, double value)
 {
 	strbuf_add(b, name);
 	for (int i = 0; labels[i]; i += 2) {
 		strbuf_addf(b, "%s%s=\"", i ? "," : "{", labels[i]);
-		metrics_add_escaped(b, labels[i + 1]);
+		escape_label(b, labels[i + 1]);
 		strbuf_add(b, "\"");
 	}
 	strbuf_addf(b, "%s %.15g\n", labels[0] ? "}" : "", value);

@@ -13,7 +13,5 @@ void metrics_observe_poll(int64_t us);
 void metrics_observe_flip(const struct flip *);
 /* The whole exposition. Lets others run between clusters. */
 void MAY_WAIT metrics_print(struct server *, struct strbuf *);
-/* s as a label's value: \, " and newline escaped. */
-void metrics_add_escaped(struct strbuf *, const char *s);
 
 #endif

@@ -1,32 +1,19 @@
-/* page: HTML written out by hand; every text from outside goes through page_add_escaped. */
+/* page: HTML written out by hand; every text from outside goes through escape_html. */
 #include "daemon/page.h"
 
 #include "daemon/run.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
 #include "lib/base/str.h"
+#include "lib/model/escape.h"
 #include "lib/model/wire.h"
 
 #define CLUSTERS_PER_TURN 16
 
-void page_add_escaped(struct strbuf *b, const char *s)
-{
-	static const char *const escapes[128] = {
-		['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;"};
-
-	for (; *s; s++) {
-		const char *escape = (unsigned char)*s < 128 ? escapes[(unsigned char)*s] : NULL;
-		if (escape)
-			strbuf_add(b, escape);
-		else
-			strbuf_addn(b, s, 1);
-	}
-}
-
 static void cell(struct strbuf *b, const char *text)
 {
 	strbuf_add(b, "<td>");
-	page_add_escaped(b, text);
+	escape_html(b, text);
 	strbuf_add(b, "</td>");
 }
 
@@ -37,9 +24,9 @@ static void add_servers(struct strbuf *b, struct cluster *c)
 		const struct cluster_server *s = cluster_server_at(c, i);
 		if (i)
 			strbuf_add(b, "<br>");
-		page_add_escaped(b, s->conf->name);
+		escape_html(b, s->conf->name);
 		strbuf_add(b, " ");
-		page_add_escaped(b, s->conf->host);
+		escape_html(b, s->conf->host);
 		strbuf_addf(b, ":%u %s", (unsigned)s->conf->port,
 			!s->facts.up	     ? "does not answer"
 			: s->facts.read_only ? "closed"
@@ -61,15 +48,15 @@ static void add_flip(struct strbuf *b, const struct watched *w)
 
 	strbuf_add(b, "<td>");
 	if (w->run) {
-		page_add_escaped(b, flip_id(w->run->flip));
+		escape_html(b, flip_id(w->run->flip));
 		strbuf_add(b, " ");
-		page_add_escaped(b, step ? step : flip_state_name(flip_get_state(w->run->flip)));
+		escape_html(b, step ? step : flip_state_name(flip_get_state(w->run->flip)));
 	} else if (w->last_flip) {
 		const char *outcome = wire_get_str(w->last_flip, "outcome"),
 			   *at = wire_get_str(w->last_flip, "ended_at");
-		page_add_escaped(b, outcome ? outcome : "");
+		escape_html(b, outcome ? outcome : "");
 		strbuf_add(b, " ");
-		page_add_escaped(b, at ? at : "");
+		escape_html(b, at ? at : "");
 	}
 	strbuf_add(b, "</td>");
 }
@@ -98,7 +85,7 @@ void page_print(struct server *server, struct strbuf *b)
 		"td,th{padding:.3em .8em;border-bottom:1px solid #ccc;text-align:left;vertical-align:top}"
 		".ok td:nth-child(2){color:#070}.stuck,.split_brain,.no_master{background:#fdd}"
 		".degraded,.unreachable,.recovering{background:#ffd}</style><h1>flipd on ");
-	page_add_escaped(b, server->host);
+	escape_html(b, server->host);
 	strbuf_add(b,
 		"</h1><table><tr><th>cluster<th>state<th>master<th>ready to flip<th>servers<th>flip</tr>\n");
 	for (int i = 0; i < server->nwatched; i++) {

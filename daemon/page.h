@@ -8,7 +8,5 @@ struct server;
 struct strbuf;
 
 void MAY_WAIT page_print(struct server *, struct strbuf *);
-/* s with what means something in HTML escaped. */
-void page_add_escaped(struct strbuf *, const char *s);
 
 #endif

@@ -9,9 +9,12 @@
 #include "daemon/state.h"
 #include "daemon/watch.h"
 #include "lib/base/arena.h"
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/str.h"
 #include "lib/model/wire.h"
+
+#define LOOK_LIMIT_MS 500
 
 struct run_listener {
 	struct run_listener *next;
@@ -104,7 +107,6 @@ static void run_returned(struct run *run)
 
 	run->active = false;
 	log_end(run, document);
-	state_changed(w, true);
 	if (outcome != FLIP_NO_OUTCOME) {
 		w->flips[outcome]++;
 		metrics_observe_flip(run->flip);
@@ -125,6 +127,22 @@ static void run_returned(struct run *run)
 	}
 }
 
+/* Who asks right after the answer is told what the flip left, not what the pollers saw before it. */
+static void MAY_WAIT look_again(struct run *run)
+{
+	int64_t deadline = clock_us() + LOOK_LIMIT_MS * 1000;
+	struct watched *w = run->watched;
+	enum flip_outcome outcome = flip_get_outcome(run->flip);
+
+	if (w->server->stopping || outcome == FLIP_REFUSED || outcome == FLIP_NOTHING_TO_DO)
+		return;
+	state_changed(w, true);
+	while (!state_looked_since(w)) {
+		if (fiber_cond_wait(&run->live->cluster->polled, deadline) < 0)
+			return;
+	}
+}
+
 static void run_main(void *arg)
 {
 	struct run *run = arg;
@@ -133,6 +151,7 @@ static void run_main(void *arg)
 		flip_recover(run->flip);
 	else
 		flip_run(run->flip);
+	look_again(run);
 	run_returned(run);
 }
 

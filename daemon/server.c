@@ -30,6 +30,7 @@
 
 #define STOP_MARGIN_MS 3000  /* beyond max_blackout, for what a flip does at its end */
 #define ANSWER_LIMIT_MS 1000 /* for clients to get the answers of what has ended */
+#define CLEAN_LIMIT_MS 5000  /* for all that comes after the flips' ends */
 #define STATUS_EVERY_MS 1000
 #define RELOAD_LIMIT_MS 5000
 
@@ -201,6 +202,14 @@ static void MAY_WAIT settle_loop(void)
 		(void)fiber_yield();
 }
 
+/* Clearing away is not worth waiting for: what matters is on disk. */
+static void give_up(int events, void *arg)
+{
+	(void)events, (void)arg;
+	log_at(LOG_LEVEL_WARNING, NULL, "not everything could be cleared away in time");
+	loop_stop();
+}
+
 /*
  * Whether this also frees everything depends on nobody being left who uses it: a flip that did not end in
  * time keeps its cluster and the journal, and goes with the process.
@@ -217,6 +226,7 @@ static void MAY_WAIT end(struct server *server)
 	end_flips(server);
 	if (server->control)
 		let_answer(server);
+	(void)loop_watch_once(-1, LOOP_TIMEOUT, clock_us() + CLEAN_LIMIT_MS * 1000, give_up, server);
 	bool clean = quiet && active_runs(server) == 0 &&
 		     (!server->control || control_running(server->control) == 0);
 	control_stop(server->control);

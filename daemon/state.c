@@ -81,8 +81,7 @@ void state_changed(struct watched *w, bool look_now)
 		cluster_poke(w->live->cluster);
 }
 
-/* Both sides have been looked at since a flip changed something. */
-static bool looked_since(const struct watched *w)
+bool state_looked_since(const struct watched *w)
 {
 	for (int side = 0; side < 2; side++) {
 		const struct cluster_server *s = &w->live->cluster->side[side];
@@ -162,7 +161,7 @@ static enum watch_state servers_part(const struct watched *w)
 	if (!c->side[CONF_SOURCE].facts.up || !c->side[CONF_TARGET].facts.up)
 		return WATCH_UNREACHABLE;
 	/* A flip has just ended: it is not known yet what it left. */
-	if (!looked_since(w))
+	if (!state_looked_since(w))
 		return WATCH_SETTLING;
 	return degraded(c, master) ? WATCH_DEGRADED : WATCH_OK;
 }
@@ -223,5 +222,5 @@ void state_judge(struct watched *w)
 bool watch_ready(const struct watched *w, enum conf_side to)
 {
 	return w->judged_arena && w->judged_to == to && w->judged.ready && !w->run && !w->unreadable &&
-	       w->master == (enum cluster_master) !to && looked_since(w);
+	       w->master == (enum cluster_master) !to && state_looked_since(w);
 }

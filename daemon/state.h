@@ -12,6 +12,8 @@ enum cluster_master state_find_master(const struct watched *);
 /* A flip has changed who takes writes: what was seen before counts no more. look_now: the pollers look at
  * once. */
 void state_changed(struct watched *, bool look_now);
+/* Both sides have been looked at since then. */
+bool state_looked_since(const struct watched *);
 /* Background readiness, once for each pair of polls. */
 void state_judge(struct watched *);
 

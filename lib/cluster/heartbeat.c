@@ -33,6 +33,13 @@ static struct session *MAY_WAIT heartbeat_session(struct cluster *c)
 		c->heartbeat = s;
 		c->heartbeat_side = (enum conf_side)m;
 	}
+	if (c->heartbeat_lost && c->heartbeat_lost_side == c->heartbeat_side) {
+		/* One that got no answer is seen gone before the next: it could write long after, behind a fence. */
+		if (node_kill_own(c->heartbeat, &c->heartbeat_lost_mark, clock_us() + HEARTBEAT_LIMIT_MS * 1000, &err) !=
+			ACT_DONE)
+			return NULL;
+		c->heartbeat_lost = false;
+	}
 	return c->heartbeat;
 }
 

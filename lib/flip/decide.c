@@ -60,11 +60,21 @@ static void MAY_WAIT decide_begin(struct flip *f)
 	guard_stop(f);
 	fiber_stop(f->budget);
 	f->budget = NULL;
-	(void)!fence_write_end(f, NULL);
+	fence_write_drop(f);
 	if (!f->look_since_us)
 		f->look_since_us = clock_us();
 	if (!f->opened)
 		f->rolling_back = true;
+	f->cluster->heartbeat_paused = true; /* until a side is open for certain */
+}
+
+/* Told to stop, flipd leaves a flip only where that leaves no side closed that could be open: applications are served,
+ * or nothing was fenced, or all the time that max_blackout gives is over. */
+static bool may_leave(const struct flip *f)
+{
+	int64_t from = f->recovered ? f->look_since_us : f->fence_us;
+
+	return f->opened || jn_phase(f) == RECOVER_BEFORE_FENCE || clock_us() > from + f->policy.max_blackout_ms * 1000;
 }
 
 /* False when flipd was told to stop meanwhile: the next start goes on. */
@@ -74,9 +84,10 @@ static bool MAY_WAIT decide_wait(struct flip *f, int64_t ms)
 
 	flip_set_state(f, FLIP_RECOVERING);
 	fiber_unshield();
-	rc = f->terminating ? -ECANCELED : fiber_sleep_ms(ms);
+	rc = fiber_sleep_ms(f->terminating && may_leave(f) ? 0 : ms);
 	fiber_shield();
-	return !(rc == -ECANCELED && f->terminating);
+	(void)rc; /* a cancel only ends the wait */
+	return !(f->terminating && may_leave(f));
 }
 
 void MAY_WAIT decide_run(struct flip *f)
@@ -105,9 +116,10 @@ void MAY_WAIT decide_run(struct flip *f)
 		next = decide_act(f, &d, &look);
 		if (next == DECIDE_ENDED)
 			break;
-		if ((next == DECIDE_LATER || f->terminating) && !decide_wait(f, pause_ms))
+		if (next == DECIDE_LATER && !decide_wait(f, pause_ms))
 			break;
 	}
+	cluster_heartbeat_resume(f->cluster);
 	fiber_unshield();
 }
 
@@ -182,7 +194,7 @@ static void MAY_WAIT stop_fibers(struct flip *f)
 	guard_stop(f);
 	fiber_stop(f->budget);
 	f->budget = NULL;
-	(void)!fence_write_end(f, NULL);
+	fence_write_drop(f);
 	probe_stop(f->probe, NULL);
 	f->probe = NULL;
 	fiber_unshield();
@@ -223,7 +235,10 @@ void MAY_WAIT flip_recover(struct flip *f)
 	f->error = (struct err){0};
 	f->error_step[0] = '\0';
 	f->look_since_us = clock_us();
-	f->fence_us = f->fence_us ? f->fence_us : clock_us();
+	f->fence_us = clock_us(); /* of this life: what is still to be waited for counts from here */
+	f->opened_us = 0;
+	f->old_out = f->aborting = f->out_of_time = false;
+	f->stop_why[0] = '\0';
 	f->outcome = FLIP_NO_OUTCOME;
 	flip_set_state(f, FLIP_RECOVERING);
 	decide_run(f);

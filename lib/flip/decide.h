@@ -29,5 +29,15 @@ void MAY_WAIT look_input(struct flip *, struct look *, struct recover_input *ret
 enum decide_next { DECIDE_LOOK_AGAIN, DECIDE_LATER, DECIDE_ENDED };
 enum decide_next MAY_WAIT decide_act(struct flip *, const struct recover_decision *, struct look *);
 void MAY_WAIT decide_end(struct flip *, enum flip_outcome);
+/* Warns, and tries again after the next look. */
+enum decide_next decide_failed(struct flip *, const char *what, const struct err *);
+
+/* The actions; each is idempotent. decide_act.c has those towards old, decide_forward.c those towards new. */
+enum decide_next MAY_WAIT decide_stuck(struct flip *, const struct recover_decision *, struct look *);
+enum decide_next MAY_WAIT decide_resume(struct flip *, const struct recover_decision *, struct look *);
+enum decide_next MAY_WAIT decide_forward(struct flip *, const struct recover_decision *, struct look *);
+enum decide_next MAY_WAIT decide_forward_blind(struct flip *, const struct recover_decision *, struct look *);
+enum decide_next MAY_WAIT decide_serve_stuck(struct flip *, const struct recover_decision *, struct look *);
+enum decide_next MAY_WAIT decide_failover(struct flip *, const struct recover_decision *, struct look *);
 
 #endif

@@ -64,7 +64,7 @@ void flip_emit_step(struct flip *f, int row)
 
 int64_t flip_blackout_us(const struct flip *f)
 {
-	if (f->opened_us && f->fence_us && f->opened_us >= f->fence_us)
+	if (!f->recovered && f->opened_us && f->fence_us && f->opened_us >= f->fence_us)
 		return f->opened_us - f->fence_us;
 	if (f->opened_wall_ms && f->fence_wall_ms && f->opened_wall_ms >= f->fence_wall_ms) /* over a restart */
 		return (f->opened_wall_ms - f->fence_wall_ms) * 1000;

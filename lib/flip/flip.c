@@ -345,6 +345,8 @@ int flip_abort(struct flip *f, const char *why, struct err *err)
 {
 	if (f->opened || (f->intent && !f->revoked && f->open_unknown))
 		return err_set(err, -EALREADY, "too late: %s is open, or must be taken for open", f->new_side.server->conf->name);
+	if (f->rolling_back)
+		f->aborting = true; /* and does not go forward after all */
 	if (f->state != FLIP_RUNNING || f->rolling_back)
 		return f->rolling_back || f->state == FLIP_RECOVERING ? 0 : err_set(err, -ESRCH, "nothing runs");
 	f->aborting = true;
@@ -389,6 +391,11 @@ bool flip_past_preflight(const struct flip *f)
 bool flip_settling(const struct flip *f)
 {
 	return f->opened && f->state != FLIP_ENDED;
+}
+
+enum conf_side flip_from(const struct flip *f)
+{
+	return f->from;
 }
 
 const char *flip_step_now(const struct flip *f)

@@ -94,6 +94,7 @@ enum flip_outcome flip_get_outcome(const struct flip *);
 bool flip_past_preflight(const struct flip *);  /* preflight has ended, well or not */
 bool flip_rolling_back(const struct flip *);    /* it goes back to how it was */
 bool flip_settling(const struct flip *);        /* open is confirmed, what follows is late work */
+enum conf_side flip_from(const struct flip *);  /* old */
 const char *flip_step_now(const struct flip *); /* name of the step that runs, or NULL */
 /* The flip's JSON document; steps, checks, killed when whole. A new value. */
 struct wire *flip_document(const struct flip *, bool whole);

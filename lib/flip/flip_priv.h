@@ -12,7 +12,7 @@
 #include "lib/model/wire.h"
 
 #define STEPS_MAX 24
-#define MARKS_MAX 32       /* sessions a flip opens on one side, over restarts too */
+#define MARKS_MAX 64       /* sessions a flip opens on one side, over restarts too */
 #define STEP_SKIPPED 1     /* a run answered: nothing to do here */
 #define ROUND_TRIP_MS 3000 /* a server that takes longer for a plain statement counts as not answering */
 
@@ -191,7 +191,7 @@ void runner_order(struct flip *);
 int MAY_WAIT runner_run(struct flip *, const char *from_row, struct err *);
 /* Cancels and joins whatever early and late rows are under way. */
 void MAY_WAIT runner_stop_all(struct flip *);
-void MAY_WAIT runner_undo(struct flip *, const char *row);
+bool MAY_WAIT runner_undo(struct flip *, const char *row); /* false: not undone, warned of */
 /* One fence, from its issue to now, and who stood in its way: withdrawn, rolled back or followed by the opening. */
 void runner_note_attempt(struct flip *);
 
@@ -208,18 +208,22 @@ enum act MAY_WAIT sess_quiet(struct flip *, struct flip_side *, bool keep_lock, 
 /* steps_before.c */
 int MAY_WAIT side_take_lock(struct flip *, struct flip_side *, struct err *);
 int MAY_WAIT row_write(struct flip *, struct session *act, const char *state, struct err *);
+int64_t drain_lag_ms(const struct facts *old_facts, const struct facts *new_facts); /* by heartbeat; 0 not known */
 
 /* steps_fence.c */
 int MAY_WAIT fence_write_end(struct flip *, struct err *);
+void MAY_WAIT fence_write_drop(struct flip *);
 
 /* steps_open.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);
 void goal_of(const struct flip *, struct node_goal *ret);
+int MAY_WAIT open_other_fences(struct flip *, struct err *); /* of new: all but read_only; idempotent */
 int MAY_WAIT open_confirmed(struct flip *, struct err *); /* new answered that it is open: noted, then made durable */
 
 /* steps_after.c */
 void way_back(const struct flip *, struct node_follow *ret);
 int64_t settle_deadline(const struct flip *);
+bool settle_over(const struct flip *);
 
 /* settings.c: on new, once it serves; tried again, at last a warning */
 void MAY_WAIT settings_scheduler_on(struct flip *);
@@ -234,6 +238,8 @@ int guard_judge(struct flip *, const struct node_proof *, struct err *);
 int MAY_WAIT guard_prove(struct flip *, struct err *);
 /* Kills all client sessions on a side until none is left or limit_ms; 0: one sweep. */
 int MAY_WAIT kill_all(struct flip *, struct flip_side *, int64_t limit_ms, bool *ret_none_left, struct err *);
+/* By account and kind of session alone: the server's own, replication, flipd's, configured users. */
+bool kill_exempt_user(const struct conf_policy *, const struct conf_server *, const struct facts_session *);
 bool kill_exempt(const struct flip *, const struct flip_side *, const struct facts_session *);
 
 /* decide.c */

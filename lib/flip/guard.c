@@ -104,26 +104,40 @@ static int MAY_WAIT prove_new_closed(struct flip *f, struct err *err)
 	return err_set(err, -EPERM, "%s: somebody has opened it before the flip did", f->new_side.server->conf->name);
 }
 
+/* A restart of old takes the sessions with it: they are opened again, since a server that boots open must be seen. */
+static bool MAY_WAIT old_sessions(struct flip *f)
+{
+	struct err err = {0};
+
+	if (f->old_side.lock && session_alive(f->old_side.lock) && f->old_side.reaper && session_alive(f->old_side.reaper))
+		return true;
+	if (f->st[step_index("kill")].spawned) /* the reaper is in its hands */
+		return f->old_side.lock && session_alive(f->old_side.lock);
+	return sess_open(f, &f->old_side, SESSION_LOCK, flip_deadline(PROOF_LIMIT_MS), &err) == 0 &&
+	       sess_open(f, &f->old_side, SESSION_REAPER, flip_deadline(PROOF_LIMIT_MS), &err) == 0;
+}
+
 /* After the opening: old found open is closed again at once, with kill. */
 static void MAY_WAIT close_old_again(struct flip *f)
 {
+	int64_t limit_ms = f->policy.fence_timeout_ms;
 	struct node_proof p;
 	struct err err = {0};
 	bool none = false;
 
-	if (!f->old_side.lock || !session_alive(f->old_side.lock) ||
-		fiber_mutex_lock(&f->proof_mutex, flip_deadline(PROOF_LIMIT_MS)) < 0)
+	if (fiber_mutex_lock(&f->proof_mutex, flip_deadline(PROOF_LIMIT_MS)) < 0)
 		return;
 	f->old_side.busy = true;
-	bool open = node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &err) == ACT_DONE && !p.read_only;
+	bool open = old_sessions(f) && node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &err) == ACT_DONE &&
+		    !p.read_only && fences_read_only(f->old_side.server->conf);
 	if (open) {
-		flip_warn(f, "%s was opened by somebody after the flip had closed it: closed again",
+		flip_warn(f, "%s was open after the flip had closed it, by a restart or somebody's hand: closed again",
 			f->old_side.server->conf->name);
-		(void)!node_fence(f->old_side.lock, f->policy.fence_timeout_ms, flip_deadline(ROUND_TRIP_MS), &err);
+		(void)!node_fence(f->old_side.lock, limit_ms, flip_deadline(limit_ms + 500), &err);
 	}
 	f->old_side.busy = false;
 	fiber_mutex_unlock(&f->proof_mutex);
-	if (open && f->old_side.reaper)
+	if (open && f->old_side.reaper && !f->st[step_index("kill")].spawned)
 		(void)!kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, &err);
 }
 
@@ -184,10 +198,8 @@ static bool is_listed(const struct conf_list *l, const char *user)
 	return false;
 }
 
-bool kill_exempt(const struct flip *f, const struct flip_side *side, const struct facts_session *s)
+bool kill_exempt_user(const struct conf_policy *policy, const struct conf_server *server, const struct facts_session *s)
 {
-	uint64_t probe[2];
-
 	static const char *const server_own[] = {"system user", "event_scheduler", "unauthenticated user", "rdsadmin", "rdsrepladmin"};
 
 	for (size_t i = 0; i < COUNT_OF(server_own); i++)
@@ -195,9 +207,15 @@ bool kill_exempt(const struct flip *f, const struct flip_side *side, const struc
 			return true;
 	if (starts_with(s->command, "Binlog Dump") || starts_with(s->command, "Slave") || !strcmp(s->command, "Daemon"))
 		return true;
-	if (str_eq(s->user, side->server->conf->account.user) || is_listed(&f->policy.exempt_users, s->user))
-		return true;
-	if (f->policy.heartbeat_account.user && str_eq(s->user, f->policy.heartbeat_account.user))
+	return str_eq(s->user, server->account.user) || is_listed(&policy->exempt_users, s->user) ||
+	       (policy->heartbeat_account.user && str_eq(s->user, policy->heartbeat_account.user));
+}
+
+bool kill_exempt(const struct flip *f, const struct flip_side *side, const struct facts_session *s)
+{
+	uint64_t probe[2];
+
+	if (kill_exempt_user(&f->policy, side->server->conf, s))
 		return true;
 	if (f->fence_probe && side == &f->old_side && s->id == session_get_mark(f->fence_probe)->id)
 		return true;

@@ -105,6 +105,8 @@ int jn_read_mark(const struct wire *o, struct session_mark *ret)
 
 enum recover_phase jn_phase(const struct flip *f)
 {
+	if (f->intent && f->revoked) /* whatever came before: only old may open now */
+		return RECOVER_FENCED;
 	if (f->opened)
 		return RECOVER_OPENED;
 	if (f->intent && !f->revoked)
@@ -142,8 +144,12 @@ static void replay_session(struct flip *f, const struct wire *d)
 	struct flip_side *s = flip_side_by(f, str_eq(side, "target") ? CONF_TARGET : CONF_SOURCE);
 	struct session_mark m;
 
-	if (jn_read_mark(d, &m) < 0 || s->nmarks == MARKS_MAX)
+	if (jn_read_mark(d, &m) < 0)
 		return;
+	if (s->nmarks == MARKS_MAX) { /* the newest are the ones that may still live */
+		memmove(s->marks, s->marks + 1, sizeof(s->marks[0]) * (MARKS_MAX - 1));
+		s->nmarks--;
+	}
 	s->marks[s->nmarks++] = m;
 	if (!s->identity.server_id)
 		s->identity = m.server;
@@ -209,8 +215,13 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		replay_fence(f, r, d);
 	else if (str_eq(r->kind, "intent"))
 		replay_intent(f, d);
-	else if (str_eq(r->kind, "revoke"))
+	else if (str_eq(r->kind, "revoke")) {
 		f->revoked = true;
+		f->opened = false;
+	} else if (str_eq(r->kind, "position")) {
+		jn_read_position(wire_get(d, "final"), &f->final);
+		f->has_final = true;
+	}
 	else if (str_eq(r->kind, "opened")) {
 		f->opened = true;
 		f->opened_wall_ms = r->at_ms;

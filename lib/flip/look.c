@@ -11,6 +11,7 @@
 #include "lib/flip/decide.h"
 
 #define LOOK_LIMIT_MS 2000
+#define NEW_PATIENCE_MS 200 /* how much longer than old's the look at new may take in a roll back without an intent */
 
 static int MAY_WAIT look_lock(struct flip *f, struct flip_side *s, struct look_side *v)
 {
@@ -85,6 +86,16 @@ static void look_fiber(void *arg)
 		err_server(&v->err, s->server->conf->name);
 }
 
+static void MAY_WAIT cut_short(struct fiber *fiber, int64_t patience_ms)
+{
+	int64_t until = flip_deadline(patience_ms);
+
+	while (!fiber_done(fiber) && clock_us() < until)
+		if (fiber_sleep_ms(2) < 0)
+			break;
+	fiber_cancel(fiber);
+}
+
 void MAY_WAIT look_both(struct flip *f, struct look *ret)
 {
 	struct look_side *v[] = {&ret->old_view, &ret->new_view};
@@ -97,17 +108,26 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 		v[i]->flip = f;
 		fibers[i] = fiber_spawn("look", look_fiber, v[i]);
 	}
-	for (int i = 0; i < 2; i++)
-		fiber_join(fibers[i]);
+	fiber_join(fibers[0]);
+	/* Without an intent nothing of this flip can have opened new: it must not hold old up. */
+	if (ret->old_view.seen.up && !f->recovered && jn_phase(f) < RECOVER_INTENT && f->fence_issued)
+		cut_short(fibers[1], NEW_PATIENCE_MS);
+	fiber_join(fibers[1]);
 	for (int i = 0; i < 2; i++)
 		if (f->word.said && f->word.side == v[i]->side->side && !v[i]->seen.up)
 			v[i]->seen.word = f->word.word;
 }
 
+/* When waiting for new must end: max_blackout from the fence, or from the moment a later life began to look. */
+static int64_t budget_end(const struct flip *f)
+{
+	return (f->recovered ? f->look_since_us : f->fence_us) + f->policy.max_blackout_ms * 1000;
+}
+
 /* New can get there: its applier runs, and reaches old's final position within max_blackout. */
 static bool MAY_WAIT look_reachable(struct flip *f, struct look *l)
 {
-	int64_t end = flip_deadline(f->policy.max_blackout_ms);
+	int64_t end = budget_end(f);
 	struct node_goal goal;
 
 	if (!l->new_view.seen.up || !f->has_final)
@@ -133,12 +153,16 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->foreign = l->old_view.foreign || l->new_view.foreign;
 	ret->row_written = f->row_written;
 	ret->guard_fence = f->policy.guard == CONF_GUARD_FENCE;
-	ret->accept_loss = f->word.said && f->word.accept_loss;
-	ret->settle_over = clock_us() > settle_deadline(f);
+	/* A loss accepted for a side that is dead is not accepted once it answers. */
+	ret->accept_loss = f->word.said && f->word.accept_loss &&
+			   (f->word.word == RECOVER_WORD_NONE ||
+				   !(f->word.side == f->from ? l->old_view : l->new_view).seen.up);
+	ret->settle_over = settle_over(f);
 	/* An abort or a budget that ran out does not wait for a position: back is where it was told to go. */
 	bool closed = l->new_view.seen.up && !l->new_view.seen.writable && !l->new_view.seen.beyond;
 	/* An intent that may not be on disk permits nothing: it is revoked. */
-	if (ret->phase == RECOVER_INTENT && closed && f->intent_durable && !f->aborting && !f->out_of_time)
+	if (ret->phase == RECOVER_INTENT && closed && f->intent_durable && !f->aborting && !f->out_of_time &&
+		clock_us() < budget_end(f))
 		ret->position_reachable = look_reachable(f, l);
 	ret->position_reached = ret->position_reachable;
 	if (ret->phase == RECOVER_FENCED && closed && !l->old_view.seen.up && l->old_view.seen.word)

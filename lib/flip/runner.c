@@ -209,7 +209,7 @@ static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 	flip_emit_kept(f);
 	runner_stop_all(f);
 	guard_stop(f);
-	(void)!fence_write_end(f, NULL);
+	fence_write_drop(f);
 	rc = step_fence_undo(f, err);
 	if (rc == 0)
 		rc = step_fence_undone(f, err);
@@ -301,7 +301,7 @@ static int MAY_WAIT undo_once(struct flip *f, int row, struct err *err)
 }
 
 /* One row's undo with its proof, tried again, shielded from the cancel that caused it; a failure is a warning of its own. */
-void MAY_WAIT runner_undo(struct flip *f, const char *name)
+bool MAY_WAIT runner_undo(struct flip *f, const char *name)
 {
 	int row = step_index(name);
 	struct step_state *st = &f->st[row];
@@ -309,7 +309,7 @@ void MAY_WAIT runner_undo(struct flip *f, const char *name)
 	int rc;
 
 	if (!st->begun || !steps[row].undo || st->status == STEP_UNDONE)
-		return;
+		return true;
 	sess_tag(f, name);
 	rc = undo_once(f, row, &err);
 	for (int tries = 1; rc < 0 && tries < UNDO_TRIES; tries++) {
@@ -320,7 +320,7 @@ void MAY_WAIT runner_undo(struct flip *f, const char *name)
 	}
 	if (rc < 0) {
 		flip_warn(f, "%s could not be undone: %s", name, err_text(&err));
-		return;
+		return false;
 	}
 	st->status = STEP_UNDONE;
 	struct wire *d = wire_object();
@@ -328,4 +328,5 @@ void MAY_WAIT runner_undo(struct flip *f, const char *name)
 	wire_set_int(d, "us", st->duration_us);
 	(void)!jn_write(f, "end", name, d, false, NULL);
 	flip_emit_step(f, row);
+	return true;
 }

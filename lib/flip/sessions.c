@@ -75,8 +75,13 @@ int MAY_WAIT sess_open(
 		f->cluster->lock_session[s->side] = 0;
 	}
 	rc = sess_connect(f, s, role, deadline_us, &x, err);
-	if (rc == 0)
-		rc = sess_journal(f, s, x, true, err);
+	if (rc == 0 && sess_journal(f, s, x, true, err) < 0) {
+		/* The reaper only looks and kills: without it old could not even be opened when the journal is broken. */
+		if (role != SESSION_REAPER)
+			rc = -EIO;
+		else
+			flip_warn(f, "a session could not be noted in the journal: %s", err_text(err));
+	}
 	if (rc < 0) {
 		session_close(x);
 		return rc;
@@ -181,8 +186,7 @@ enum act MAY_WAIT sess_quiet(struct flip *f, struct flip_side *s, bool keep_lock
 	uint64_t kept = 0, own;
 
 	session_close(s->act);
-	session_close(s->reaper);
-	s->act = s->reaper = NULL;
+	s->act = NULL;
 	if (sess_open(f, s, SESSION_REAPER, deadline_us, err) < 0)
 		return ACT_UNKNOWN;
 	own = session_get_mark(s->reaper)->id;

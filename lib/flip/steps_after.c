@@ -168,8 +168,6 @@ int MAY_WAIT step_reverse_verify(struct flip *f, struct err *err)
 
 	if (rc == 0)
 		rc = prove_old_unmoved(f, err);
-	if (rc == 0)
-		guard_stop(f);
 	return rc;
 }
 
@@ -245,8 +243,10 @@ static int MAY_WAIT repoint_on(
 
 	if (rc < 0)
 		return rc;
-	if (channel_from_new(f, facts)) /* an earlier try has done it */
-		return await_replication(f, s, name, err);
+	if (channel_from_new(f, facts)) { /* an earlier try has set it up, and perhaps not started it */
+		rc = flip_rc(node_start_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
+		return rc < 0 ? rc : await_replication(f, s, name, err);
+	}
 	rc = await_all_of_old(f, s, a, deadline_us, &facts, err);
 	if (rc == 0 && !f->use_gtid) {
 		rc = flip_rc(node_stop_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
@@ -305,6 +305,11 @@ int64_t settle_deadline(const struct flip *f)
 	int64_t from = f->opened_us ? f->opened_us : f->look_since_us;
 
 	return from + f->policy.settle_timeout_ms * 1000;
+}
+
+bool settle_over(const struct flip *f)
+{
+	return clock_us() > settle_deadline(f);
 }
 
 int MAY_WAIT step_repoint(struct flip *f, struct err *err)
@@ -376,7 +381,11 @@ int MAY_WAIT step_propagate(struct flip *f, struct err *err)
 	int rc = 0;
 
 	(void)hooks_run(f, &f->conf->hooks.after_open, "after_open", false, err);
-	rc = endpoints_after_open(f, err);
+	while ((rc = endpoints_after_open(f, err)) < 0 && rc != -ECANCELED && !settle_over(f)) {
+		err_clear(err);
+		if (fiber_sleep_ms(SPREAD_EVERY_MS) < 0)
+			return -ECANCELED;
+	}
 	if (rc < 0)
 		return rc;
 	for (int i = 0; i < f->conf->nendpoints && rc != -ECANCELED; i++) {
@@ -395,6 +404,8 @@ int MAY_WAIT step_propagate(struct flip *f, struct err *err)
 
 int MAY_WAIT step_finish(struct flip *f, struct err *err)
 {
+	guard_stop(f);
+
 	int rc = side_ready(f, &f->new_side, err);
 
 	if (rc < 0)

@@ -189,9 +189,15 @@ int MAY_WAIT fence_write_end(struct flip *f, struct err *err)
 
 	if (!w->fiber)
 		return 0;
-	fiber_join(w->fiber);
+	int rc = fiber_join_or_cancel(w->fiber);
 	w->fiber = NULL;
-	return judge_fence_write(f, w, err);
+	return rc < 0 ? rc : judge_fence_write(f, w, err);
+}
+
+void MAY_WAIT fence_write_drop(struct flip *f)
+{
+	fiber_stop(f->fence_write.fiber);
+	f->fence_write.fiber = NULL;
 }
 
 /*

@@ -80,6 +80,7 @@ static int MAY_WAIT switch_all(struct flip *f, enum conf_order order, enum conf_
 	int n = f->conf->nendpoints, rc = 0;
 	struct switcher *w = arena_alloc(f->arena, sizeof(*w) * (size_t)(n + 1));
 	struct fiber **fibers = arena_alloc(f->arena, sizeof(*fibers) * (size_t)(n + 1));
+	bool cancelled = false;
 
 	for (int i = 0; i < n; i++) {
 		bool back = to == f->from;
@@ -95,9 +96,9 @@ static int MAY_WAIT switch_all(struct flip *f, enum conf_order order, enum conf_
 	for (int i = 0; i < n; i++) {
 		if (!fibers[i])
 			continue;
-		if (fiber_cancelled())
-			fiber_cancel(fibers[i]);
-		fiber_join(fibers[i]);
+		cancelled = fiber_join_or_cancel(fibers[i]) < 0 || cancelled;
+		if (cancelled && i + 1 < n && fibers[i + 1])
+			fiber_cancel(fibers[i + 1]);
 		f->ends[i].state = w[i].rc < 0 ? EP_FAILED : to == f->to ? EP_SWITCHED : EP_REVERTED;
 		if (w[i].rc == 0 && to == f->to)
 			note_endpoint(f, i, true);
@@ -106,7 +107,7 @@ static int MAY_WAIT switch_all(struct flip *f, enum conf_order order, enum conf_
 			*err = w[i].err;
 		}
 	}
-	return rc;
+	return cancelled ? -ECANCELED : rc;
 }
 
 int MAY_WAIT endpoints_after_open(struct flip *f, struct err *err)
@@ -116,7 +117,7 @@ int MAY_WAIT endpoints_after_open(struct flip *f, struct err *err)
 
 int MAY_WAIT step_endpoints(struct flip *f, struct err *err)
 {
-	int64_t limit = budget_left_ms(f);
+	int64_t limit = f->opened ? ENDPOINT_LIMIT_MS : budget_left_ms(f);
 
 	if (f->conf->nendpoints == 0)
 		return STEP_SKIPPED;
@@ -331,7 +332,7 @@ static enum act MAY_WAIT send_open(struct flip *f, const struct node_goal *goal,
 	return act;
 }
 
-static int MAY_WAIT open_other_fences(struct flip *f, struct err *err)
+int MAY_WAIT open_other_fences(struct flip *f, struct err *err)
 {
 	const struct conf_server *c = f->new_side.server->conf;
 	int rc = 0;
@@ -372,6 +373,8 @@ int MAY_WAIT step_open(struct flip *f, struct err *err)
 			*err = why;
 			return flip_rc(act, &why);
 		}
+		if (fiber_sleep_ms(1) < 0) /* a server that refuses at once is not asked in a tight loop */
+			return -ECANCELED;
 	}
 	rc = open_other_fences(f, err);
 	return rc < 0 ? rc : open_confirmed(f, err);

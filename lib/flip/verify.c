@@ -71,11 +71,11 @@ static int MAY_WAIT compare_one(struct flip *f, const char *table, int64_t limit
 
 	for (int i = 0; i < 2; i++)
 		fibers[i] = fiber_spawn("verify", reader_fiber, &r[i]);
-	for (int i = 0; i < 2; i++) {
-		if (fiber_cancelled())
-			fiber_cancel(fibers[i]);
-		fiber_join(fibers[i]);
-	}
+	bool cancelled = fiber_join_or_cancel(fibers[0]) < 0;
+	if (cancelled)
+		fiber_cancel(fibers[1]);
+	if (fiber_join_or_cancel(fibers[1]) < 0 || cancelled)
+		return -ECANCELED;
 	for (int i = 0; i < 2; i++)
 		if (r[i].act != ACT_DONE) {
 			*err = r[i].err;

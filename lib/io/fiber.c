@@ -311,6 +311,20 @@ void fiber_join(struct fiber *f)
 	fiber_free(f);
 }
 
+int fiber_join_or_cancel(struct fiber *f)
+{
+	int rc = 0;
+
+	if (!f)
+		return 0;
+	while (f->state != DONE && rc != -ECANCELED)
+		rc = wait_for(&f->done, -1, LOOP_TIMEOUT, CLOCK_FOREVER, false);
+	if (rc == -ECANCELED)
+		fiber_cancel(f);
+	fiber_join(f);
+	return rc == -ECANCELED ? rc : 0;
+}
+
 void fiber_stop(struct fiber *f)
 {
 	if (!f)

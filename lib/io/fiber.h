@@ -18,6 +18,8 @@ struct fiber;
 struct fiber *fiber_spawn(const char *name, void (*fn)(void *arg), void *arg);
 /* Waits until f has returned, then frees it; takes NULL. Itself not ended by a cancel (that is kept). */
 void MAY_WAIT fiber_join(struct fiber *f);
+/* fiber_join that a cancel of the caller hands on: f is cancelled, joined, and -ECANCELED returned; else 0. */
+int MAY_WAIT fiber_join_or_cancel(struct fiber *f);
 /* fiber_cancel + fiber_join. */
 void MAY_WAIT fiber_stop(struct fiber *f);
 /* For a fiber nobody will join: it frees itself when it returns. */

@@ -31,7 +31,7 @@ class Series:
         self.order, self.outcomes, self.cases, self.slowest_s = ["source"], Counter(), 0, 0.0
         self.last_id = None
 
-    def build(self, defaults=None, replicas=(), zones=ZONES[:1], writers=4, interval_ms=5.0, by_name=True, **servers):
+    def build(self, defaults=None, replicas=(), zones=ZONES[:1], writers=4, interval_ms=20.0, by_name=True, **servers):
         """A lab with its daemon, not started, and the writers, started: some try both sides in turn, one goes by name."""
         lab = self.lab
         lab.cluster(replicas=list(replicas), **servers)

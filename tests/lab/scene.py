@@ -4,6 +4,7 @@ flipd of its own with the configuration that it needs; a lab in which a test fai
 import contextlib
 import os
 import re
+import textwrap
 import threading
 import time
 
@@ -108,6 +109,13 @@ def named_check(document, name):
 
 def step(document, name):
     return next(s for s in document["steps"] if s["name"] == name)
+
+
+def script(path, text):
+    """A program of the operator's."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o755), "w") as f:
+        f.write("#!/bin/sh\n" + textwrap.dedent(text) + "\n")
+    return path
 
 
 class Running:
@@ -217,6 +225,20 @@ class Scene:
         holder = self.client(new, "root")
         holder.run("LOCK TABLES flipd.flips READ")
         return holder
+
+    def hook_fence(self, server):
+        """Configuration of the cluster: server has a fence of its own beside read_only, a program that keeps a file.
+        Such a new side is opened in the plain order."""
+        self.number += 1
+        self.fence_file = os.path.join(self.lab.dir, "fence-%d" % self.number)
+        program = script(self.fence_file + ".sh", """\
+            case "$FLIPD_ACTION" in
+            close) touch "%s" ;;
+            open) rm -f "%s" ;;
+            verify) test -e "%s" ;;
+            esac""".replace("%s", self.fence_file))
+        open(self.fence_file, "w").close()
+        return {server.name: {"fence": ["read_only", {"hook": {"path": program, "timeout": "5s"}}]}}
 
     def start_flip(self, to, *more):
         """The flip begins; flipctl waits for it beside the test."""

@@ -573,6 +573,16 @@ def test_options(tmp_path):
     assert all(line.startswith("%s:" % bad) for line in done.stderr.splitlines())
 
 
+def test_manual_has_the_tables_of_the_code():
+    done = subprocess.run([os.path.join(places.ROOT, "tools", "man-tables"), "--check", places.built("flipd")],
+                          capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in os.listdir(os.path.join(places.ROOT, "man")):
+        lint = subprocess.run([places.system("mandoc"), "-Tlint", "-Wwarning", os.path.join(places.ROOT, "man", name)],
+                              capture_output=True, text=True, timeout=20)
+        assert lint.returncode == 0, lint.stdout
+
+
 def test_print_config_hides_secrets(make):
     flipd = make()
     flipd.config["defaults"]["password"] = "inline-secret"

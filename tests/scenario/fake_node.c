@@ -23,6 +23,7 @@ struct node {
 
 struct session {
 	struct node *node;
+	struct server *server; /* a session may be closed after its node */
 	struct session_mark mark;
 	bool alive;
 	int boots;
@@ -73,7 +74,7 @@ void node_prepare_text(const struct node *n, struct strbuf *b)
 
 static struct wsession *remote(const struct session *s)
 {
-	struct server *v = s->node->server;
+	struct server *v = s->server;
 
 	return v->up && v->boots == s->boots ? server_find(v, s->mark.id) : NULL;
 }
@@ -84,7 +85,7 @@ static void hang_up(struct session *s)
 	struct wsession *x = remote(s);
 
 	s->alive = false;
-	if (!x || s->node->server->partitioned)
+	if (!x || s->server->partitioned)
 		return;
 	x->client_gone = true;
 	if (!x->running)
@@ -247,6 +248,7 @@ int MAY_WAIT session_open(struct node *n, enum session_role role, const struct c
 	}
 	s = xcalloc(1, sizeof(*s));
 	s->node = n;
+	s->server = n->server;
 	s->alive = true;
 	s->boots = n->server->boots;
 	make_mark(n, x, &s->mark);

@@ -140,7 +140,9 @@ void fault_after(enum fault f)
 
 enum fault flipd_calls(const char *what, const char *where)
 {
-	if (++w.events != w.fault_at)
+	if (++w.events == w.second_at && w.server[w.second_server].up)
+		server_restart(&w.server[w.second_server], w.second_closed, w.second_down_us);
+	if (w.events != w.fault_at)
 		return FAULT_NONE;
 	(void)snprintf(w.fault_name, sizeof(w.fault_name), "call %d, %s %s: %s", w.events, what, where, fault_name(w.fault));
 	note("FAULT: %s", w.fault_name);

@@ -203,6 +203,9 @@ struct world {
 	int events, fault_at;
 	enum fault fault;
 	char fault_name[96];
+	int second_at, second_server; /* at that call a server restarts */
+	bool second_closed;
+	int64_t second_down_us;
 	bool reckless[8];
 	/* triggers */
 	int ntriggers;

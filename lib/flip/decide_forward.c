@@ -1,0 +1,240 @@
+/*
+ * decide_forward: the decisions that go towards new, or leave it serving. New is opened only under a durable intent and
+ * with old proven closed right before, or on an operator's word; it forgets old only once it has applied all that it
+ * had received.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/decide.h"
+
+#define RELAY_LIMIT_MS 60000 /* what new has received is applied by then, or its replication is kept */
+
+static enum decide_next MAY_WAIT go_on(struct flip *f, const char *from_row)
+{
+	struct err err = {0};
+	int rc;
+
+	f->rolling_back = false;
+	f->guarded = f->kill_late = false;
+	if (f->state != FLIP_RECOVERING && f->recovered)
+		flip_set_state(f, FLIP_RECOVERING);
+	fiber_unshield();
+	rc = runner_run(f, from_row, &err);
+	while (fiber_cancelled())
+		(void)fiber_yield();
+	fiber_shield();
+	if (rc == 0) {
+		decide_end(f, FLIP_DONE);
+		return DECIDE_ENDED;
+	}
+	runner_stop_all(f);
+	guard_stop(f);
+	fiber_stop(f->budget);
+	f->budget = NULL;
+	f->rolling_back = !f->opened;
+	return DECIDE_LATER;
+}
+
+/* Where old answers, it is closed at this very moment, and the lock is this flip's. */
+static int MAY_WAIT old_still_closed(struct flip *f, struct err *err)
+{
+	struct flip_side *o = &f->old_side;
+	struct node_proof p;
+	enum act act;
+
+	if (o->out_of_reach || !o->lock)
+		return 0; /* the table has let this row through on a word, or because new may only ever be the one */
+	act = node_prove(o->lock, flip_deadline(ROUND_TRIP_MS), &p, err);
+	if (act != ACT_DONE)
+		return flip_rc(act, err);
+	if (!p.read_only || !p.holds_lock)
+		return err_set(err, -EPERM, "%s is not proven closed any more", o->server->conf->name);
+	return 0;
+}
+
+static int MAY_WAIT intend(struct flip *f, struct err *err)
+{
+	struct wire *w;
+	int rc;
+
+	if (f->intent && !f->revoked && f->intent_durable)
+		return 0;
+	w = wire_object();
+	wire_set(w, "final", jn_position(&f->final));
+	wire_set(w, "way_back", jn_position(&f->baseline));
+	wire_set_str(w, "by_word_of", f->word.user);
+	rc = jn_write(f, "intent", "intent", w, true, err);
+	if (rc < 0)
+		return rc;
+	f->intent = f->intent_durable = true;
+	f->revoked = false;
+	return 0;
+}
+
+static int MAY_WAIT open_new_now(struct flip *f, struct err *err)
+{
+	int rc = old_still_closed(f, err);
+	enum act act;
+
+	if (rc < 0)
+		return rc;
+	if (!f->intent || f->revoked || !f->intent_durable)
+		return err_set(err, -EPERM, "%s is not opened without an intent", f->new_side.server->conf->name);
+	f->open_sent = f->open_unknown = true;
+	act = node_unfence(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), err);
+	if (act != ACT_DONE)
+		return flip_rc(act, err);
+	rc = open_other_fences(f, err);
+	return rc < 0 ? rc : open_confirmed(f, err);
+}
+
+/*
+ * All that new has received from old is applied before anything writes there or its replication is forgotten: without
+ * old it is the only copy. False when that did not come about; then the replication is kept.
+ */
+static bool MAY_WAIT relay_applied(struct flip *f)
+{
+	int64_t end = flip_deadline(RELAY_LIMIT_MS);
+
+	while (clock_us() < end) {
+		struct arena *a CLEANUP(arena_freep) = arena_new();
+		struct facts *facts = arena_alloc(a, sizeof(*facts));
+		const struct facts_channel *ch;
+		struct err err = {0};
+
+		if (node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts, &err) != ACT_DONE)
+			return false;
+		ch = facts_channel_from(facts, f->old_side.identity.server_id, f->old_side.server->conf->replication_host,
+			f->old_side.server->conf->replication_port);
+		if (!ch || (ch->exec_log_pos == ch->read_master_log_pos && !strcmp(ch->exec_log_file, ch->master_log_file)))
+			return true;
+		if (!str_ieq(ch->sql, "Yes") || fiber_sleep_ms(20) < 0)
+			break;
+	}
+	flip_warn(f, "%s has not applied all that it had received from %s: its replication is kept as it is",
+		f->new_side.server->conf->name, f->old_side.server->conf->name);
+	return false;
+}
+
+/* Both orders of endpoints, and the settings: what new needs to serve and old is not needed for. */
+static void MAY_WAIT serve_without_old(struct flip *f)
+{
+	struct err err = {0};
+
+	if (step_endpoints(f, &err) < 0 || (err_clear(&err), endpoints_after_open(f, &err)) < 0)
+		flip_warn(f, "applications may still be sent to %s: %s", f->old_side.server->conf->name, err_text(&err));
+	settings_scheduler_on(f);
+}
+
+/* The sessions of a side that was closed in an earlier life, or whose kill was cut short, are killed now. */
+static enum decide_next MAY_WAIT kill_left(struct flip *f)
+{
+	struct err err = {0};
+	bool none = false;
+
+	if (kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, &err) < 0)
+		return decide_failed(f, "the sessions of old could not be killed", &err);
+	return DECIDE_LOOK_AGAIN;
+}
+
+enum decide_next MAY_WAIT decide_resume(struct flip *f, const struct recover_decision *d, struct look *l)
+{
+	(void)d;
+	(void)l;
+	if (kill_left(f) == DECIDE_LATER)
+		return DECIDE_LATER;
+	f->has_final = false; /* taken anew, with the sessions gone */
+	return go_on(f, "coordinates");
+}
+
+enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_decision *d, struct look *l)
+{
+	struct err err = {0};
+	bool open = l->new_view.seen.writable;
+
+	if (!l->old_view.seen.up)
+		return decide_forward_blind(f, d, l);
+	if (kill_left(f) == DECIDE_LATER)
+		return DECIDE_LATER;
+	guard_start(f);
+	if (open && (open_other_fences(f, &err) < 0 || open_confirmed(f, &err) < 0))
+		return decide_failed(f, "new is open, but not every fence of it", &err);
+	/* It had opened, and restarted closed: only it may ever open. */
+	if (!open && (f->opened || l->new_view.seen.beyond) && open_new_now(f, &err) < 0)
+		return decide_failed(f, "new could not be opened again", &err);
+	if (!f->opened)
+		return go_on(f, "open");
+	cluster_heartbeat_resume(f->cluster);
+	settings_scheduler_on(f);
+	return go_on(f, "detach");
+}
+
+/* New serves; what needs old waits until it answers. */
+enum decide_next MAY_WAIT decide_forward_blind(struct flip *f, const struct recover_decision *d, struct look *l)
+{
+	struct err err = {0};
+	bool applied;
+
+	(void)d;
+	applied = relay_applied(f);
+	if (!l->new_view.seen.writable && (intend(f, &err) < 0 || open_new_now(f, &err) < 0))
+		return decide_failed(f, "new could not be opened", &err);
+	if (l->new_view.seen.writable && open_other_fences(f, &err) < 0)
+		return decide_failed(f, "new is open, but not every fence of it", &err);
+	(void)open_confirmed(f, &err);
+	f->rolling_back = false;
+	cluster_heartbeat_resume(f->cluster);
+	if (applied && step_detach(f, &err) < 0)
+		return decide_failed(f, "new serves, but could not forget its replication", &err);
+	serve_without_old(f);
+	flip_warn(f, "%s is out of reach; %s serves, and old is closed and followed up the moment it answers",
+		f->old_side.server->conf->name, f->new_side.server->conf->name);
+	return DECIDE_LATER;
+}
+
+enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recover_decision *d, struct look *l)
+{
+	struct err err = {0};
+
+	f->old_out = true;
+	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
+		return decide_failed(f, "new could not be opened again", &err);
+	if (!f->opened)
+		(void)open_confirmed(f, &err);
+	f->rolling_back = false;
+	if (l->new_view.seen.up && relay_applied(f))
+		(void)step_detach(f, &err);
+	settings_scheduler_on(f);
+	return decide_stuck(f, d, l);
+}
+
+enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_decision *d, struct look *l)
+{
+	struct err err = {0};
+	bool applied;
+
+	(void)d;
+	applied = relay_applied(f);
+	if (intend(f, &err) < 0)
+		return decide_failed(f, "the intent could not be made durable", &err);
+	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
+		return decide_failed(f, "new could not be opened", &err);
+	if (!f->opened)
+		(void)open_confirmed(f, &err);
+	f->rolling_back = false;
+	f->old_out = true;
+	if (applied)
+		(void)step_detach(f, &err);
+	serve_without_old(f);
+	settings_semi_sync_on(f);
+	flip_warn(f,
+		"a failover by the word of %s: %s is left out; writes that only it has may be lost. Keep it closed, "
+		"and seed it anew from %s",
+		f->word.user, f->old_side.server->conf->name, f->new_side.server->conf->name);
+	(void)runner_undo(f, "lock");
+	decide_end(f, FLIP_DONE);
+	return DECIDE_ENDED;
+}

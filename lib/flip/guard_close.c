@@ -1,0 +1,45 @@
+/* guard_close: closes a side that is open beside the master, outside a flip (policy `guard: fence`). */
+#include <errno.h>
+
+#include "lib/base/clock.h"
+#include "lib/flip/flip_priv.h"
+
+#define CLOSE_TRIES 5
+
+/* One sweep: the fence holds whoever comes back. */
+static enum act MAY_WAIT kill_clients(struct cluster *c, struct session *x, const struct conf_server *server, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts_session *list = NULL;
+	int n = 0;
+	enum act act = node_sessions(x, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
+
+	for (int i = 0; i < n && act != ACT_UNKNOWN; i++) {
+		struct err one = {0};
+		if (!kill_exempt_user(&c->conf->policy, server, &list[i]))
+			act = node_kill(x, list[i].id, false, flip_deadline(ROUND_TRIP_MS), &one);
+	}
+	return act;
+}
+
+int MAY_WAIT flip_guard_close(struct cluster *c, enum conf_side side, struct err *err)
+{
+	struct cluster_server *s = &c->side[side];
+	int64_t limit_ms = c->conf->policy.fence_timeout_ms;
+	struct session *x = NULL;
+	enum act act = ACT_REFUSED;
+	int rc = cluster_session(s, SESSION_LOCK, flip_deadline(ROUND_TRIP_MS), &x, err);
+
+	if (rc < 0)
+		return rc;
+	session_tag(x, "guard", "fence");
+	for (int tries = 0; tries < CLOSE_TRIES && act == ACT_REFUSED; tries++) {
+		struct err ignored = {0};
+		err_clear(err);
+		act = node_fence(x, limit_ms, flip_deadline(limit_ms + 500), err);
+		if (act != ACT_UNKNOWN && kill_clients(c, x, s->conf, &ignored) == ACT_UNKNOWN)
+			break;
+	}
+	session_close(x);
+	return flip_rc(act, err);
+}
