@@ -92,6 +92,11 @@ $(LIVE_BIN):
 	@echo "  LD   $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libflipd.a $(PKG_LIBS)
 
+FAULT_BIN := $(B)/tests/fault/journal_driver
+$(FAULT_BIN): $(B)/tests/fault/journal_driver.o $(B)/libflipd.a
+	@echo "  LD   $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libflipd.a $(PKG_LIBS)
+
 SHIM := $(B)/tests/fault/crashpoint.so
 $(SHIM): tests/fault/crashpoint.c
 	@mkdir -p $(@D)
@@ -163,7 +168,7 @@ SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=
 	"live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault"
 
 check-build:
-	$(Q)$(MAKE) --no-print-directory -j2 all lab $(LIVE_BIN) $(SHIM) $(UNIT_BIN) $(FUZZ_BIN)
+	$(Q)$(MAKE) --no-print-directory -j2 all lab $(LIVE_BIN) $(FAULT_BIN) $(SHIM) $(UNIT_BIN) $(FUZZ_BIN)
 
 check: deps ## the one test command: everything, in a bounded form
 	$(Q)$(MAKE) --no-print-directory check-build

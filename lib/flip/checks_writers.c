@@ -233,8 +233,7 @@ static void judge_bypass_of(const struct check_input *in, const struct checks_si
 	for (int i = 0; i < s->facts->nbypass; i++) {
 		const struct facts_account *a = &s->facts->bypass[i];
 
-		if (checks_user_is_flipd(in->conf, s->conf, a->user) ||
-			checks_list_has(&in->conf->policy.lock_accounts, a->user))
+		if (checks_user_is_flipd(in->conf, s->conf, a->user))
 			continue;
 		first_user = names.n ? first_user : a->user;
 		first_host = names.n ? first_host : a->host;
@@ -248,8 +247,8 @@ static void judge_bypass_of(const struct check_input *in, const struct checks_si
 	check_say(out, CHECK_WARN, s->conf->name, "accounts that read_only does not stop on " AT ": %s",
 		AT_OF(*s), checks_list_text(&names));
 	check_hint(out,
-		"keep them from writing during the flip, name them in sessions: {lock_accounts: [...]}, or "
-		"REVOKE READ ONLY ADMIN, SUPER ON *.* FROM '%s'@'%s'",
+		"keep them from writing during the flip (their sessions are killed, one that comes back ends the "
+		"flip), or REVOKE READ ONLY ADMIN, SUPER ON *.* FROM '%s'@'%s'",
 		first_user, first_host);
 }
 

@@ -136,6 +136,9 @@ void conf_check_cluster(struct conf_reader *rd, const struct conf_node *n, const
 	check_account(rd, n, "heartbeat.user", &p->heartbeat_account);
 	if (p->fence_timeout_ms >= p->max_blackout_ms)
 		conf_warn(rd, n, "fence_timeout", "not shorter than max_blackout");
+	if (c->policy.lock_accounts.n)
+		conf_warn(rd, n, "sessions.lock_accounts",
+			"comes with a later version: these accounts are named and killed, not locked");
 	for (int i = 0; i < 2; i++)
 		if (p->fence_probe.user && str_eq(p->fence_probe.user, c->side[i].account.user)) {
 			conf_warn(rd, n, "fence_probe.user",

@@ -165,10 +165,13 @@ class Series:
 
     @contextlib.contextmanager
     def applier_held(self, server=None):
-        """The applier of new stands still while this lasts: its table is locked."""
+        """The applier of new stands still while this lasts: it waits for the end of a transaction that holds the gap
+        into which the first writer's next row goes. (A table lock can deadlock with the applier's own threads.)"""
         connection = (server or self.new).connect()
         try:
-            connection.query("LOCK TABLES app.log WRITE")
+            with connection.cursor() as cursor:
+                cursor.execute("BEGIN")
+                cursor.execute("SELECT seq FROM app.log WHERE writer = 0 AND seq > 1000000000 FOR UPDATE")
             yield connection
         finally:
             connection.close()

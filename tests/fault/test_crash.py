@@ -35,7 +35,7 @@ class Sweep:
     def __init__(self, series, when, hold=False):
         self.series, self.when, self.hold = series, when, hold
         self.armed, self.armings, self.at = None, 0, {}  # at: word -> the commit that held it last
-        self.met, self.crashes = set(), 0
+        self.met, self.wanted = set(), set()  # words of flips that came to their end
 
     def arm(self, k):
         self.armings += 1
@@ -47,8 +47,11 @@ class Sweep:
         series, log = self.series, self.armed["FLIPD_CRASH_LOG"]
         series.ready()
         self.arm(next_k)
-        with series.applier_held() if self.hold else contextlib.nullcontext():
-            flip = series.wait_flip(series.flip())
+        with contextlib.ExitStack() as stack:
+            end, child = series.log_end(), series.flip()
+            if self.hold:  # late, so that new is not far behind when the order of the steps is chosen
+                series.at_log(" step=flush ", lambda: stack.enter_context(series.applier_held()), end=end)
+            flip = series.wait_flip(child)
             died = time.monotonic()
             if not series.daemon.process.alive():
                 assert series.up(**self.armed)
@@ -62,8 +65,8 @@ class Sweep:
         killed = commits and "KILLED" in commits[-1][2]
         series.judge(flip, "killed at commit %s" % commits[-1][2] if killed else "undisturbed")
         if not killed:
+            self.wanted.update(*(words for _, words, _ in commits))
             return None
-        self.crashes += 1
         self.met |= commits[-1][1]
         return commits[-1]
 
@@ -79,8 +82,7 @@ class Sweep:
         self.restart(k)
         while self.case(k + 1):
             k += 1
-        wanted = {w for w, number in self.at.items() if number >= first}
-        for word in sorted(wanted - self.met):
+        for word in sorted(w for w in self.wanted - self.met if self.at[w] >= first):
             self.go_for(word)
         return "k=%d..%d %s" % (first, k - 1, self.when)
 

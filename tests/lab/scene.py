@@ -284,8 +284,10 @@ class Scene:
             assert self.lab.named.ask("db." + zone, self.lab.kind) == expected, zone
 
     def right(self, loads, *order):
-        """Ends the writers. Nothing lost, nothing twice, never two masters, all the same everywhere; order: the
-        masters one after another. The checker's report."""
+        """Ends the writers, and flipd with its heartbeat. Nothing lost, nothing twice, never two masters, all the same
+        everywhere; order: the masters one after another. The checker's report."""
+        if self.daemon:
+            self.daemon.stop()
         loads = loads if isinstance(loads, (list, tuple)) else [loads]
         report = check(self.lab, loads, [s.name for s in order])
         assert report.right, str(report)

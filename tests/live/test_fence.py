@@ -173,9 +173,9 @@ def test_abort_in_the_blackout(scene, how):
     rolled = own_seq(new)
     scene.names_point_to(old)
     holder.run("UNLOCK TABLES")
+    scene.daemon.wait_ready(new.name)
     rolled_back_right(scene, load, old, new)
     assert own_seq(new) == rolled
-    scene.daemon.wait_ready(new.name)
 
 
 @pytest.mark.parametrize("how", ["guarded", "plain", "stopped"])
@@ -241,8 +241,8 @@ def test_flipd_killed_while_its_fence_is_pending(scene):
     scene.await_end("rolled_back")
     assert not any(r["id"] == orphan for r in sessions(old)), "the orphan is still there"
     blocker.run("UNLOCK TABLES")
-    rolled_back_right(scene, load, old, new)
     scene.daemon.wait_ready(new.name)
+    rolled_back_right(scene, load, old, new)
 
 
 def test_the_orphan_has_closed_old_before_the_restart(scene):
