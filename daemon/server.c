@@ -226,7 +226,8 @@ static void MAY_WAIT end(struct server *server)
 	end_flips(server);
 	if (server->control)
 		let_answer(server);
-	(void)loop_watch_once(-1, LOOP_TIMEOUT, clock_us() + CLEAN_LIMIT_MS * 1000, give_up, server);
+	struct loop_watch *limit =
+		loop_watch_once(-1, LOOP_TIMEOUT, clock_us() + CLEAN_LIMIT_MS * 1000, give_up, server);
 	bool clean = quiet && active_runs(server) == 0 &&
 		     (!server->control || control_running(server->control) == 0);
 	control_stop(server->control);
@@ -248,6 +249,7 @@ static void MAY_WAIT end(struct server *server)
 	server->watched = NULL;
 	conf_unref(server->conf);
 	server->conf = NULL;
+	loop_unwatch(limit);
 	server->clean = true;
 }
 

@@ -343,7 +343,10 @@ int flip_rc(enum act act, const struct err *err)
 
 int flip_abort(struct flip *f, const char *why, struct err *err)
 {
-	if (f->opened || (f->intent && !f->revoked && f->open_unknown))
+	/* An opening under way can still be withdrawn: killed, seen gone, and new asked whether it had opened. */
+	bool presumed_open = f->intent && !f->revoked && f->open_unknown && (f->state != FLIP_RUNNING || f->rolling_back);
+
+	if (f->opened || presumed_open)
 		return err_set(err, -EALREADY, "too late: %s is open, or must be taken for open", f->new_side.server->conf->name);
 	if (f->rolling_back)
 		f->aborting = true; /* and does not go forward after all */

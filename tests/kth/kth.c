@@ -3,6 +3,8 @@
  * hook, the journal) goes wrong in each possible way, or flipd dies at it. The laws and the invariants of the
  * specification's section 2 must hold every time. Each run is a process of its own.
  */
+#include "tests/kth/kth.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,14 +12,9 @@
 #include <unistd.h>
 
 #include "tests/scenario/fake_loop.h"
-#include "tests/scenario/world.h"
 
-enum { PASSED = 0, FAILED = 1, NO_SUCH_CALL = 2 };
-
-#define FAILED_MOST 20 /* then it is told enough */
-
-static int passed, failed;
-static bool told_whole;
+int passed, failed;
+bool told_whole, told_nothing;
 
 #define CONF_HEAD                                                                                                            \
 	"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, drain_timeout: 3s, kill_timeout: 1s, " \
@@ -25,12 +22,7 @@ static bool told_whole;
 	"clusters: {c: {source: {host: 10.1.0.5}, target: {host: 10.2.0.5}%s, endpoints: [{dns: {name: db.example.com., "    \
 	"zone: example.com., type: CNAME, ttl: 5s, servers: ['10.0.0.53'], source: a.example.com., target: b.example.com.}}]}}\n"
 
-static const struct course {
-	const char *name, *defaults, *cluster;
-	bool gtid;
-	const char *abort_at; /* a step */
-	int64_t max_blackout_ms, apply_us;
-} courses[] = {
+const struct course courses[] = {
 	{.name = "guarded, done", .defaults = "", .cluster = "", .gtid = true},
 	{.name = "plain, done", .defaults = ", verify: counts", .cluster = "", .gtid = true},
 	{.name = "guarded, aborted at endpoints", .defaults = "", .cluster = "", .gtid = true, .abort_at = "endpoints"},
@@ -40,6 +32,8 @@ static const struct course {
 	{.name = "a replica, probe, done", .defaults = ", fence_probe: {user: flipd_probe, password: z}, probe: {via: none}",
 		.cluster = ", replicas: [{name: r1, host: 10.1.0.6}]", .gtid = true},
 };
+
+const int ncourses = (int)COUNT_OF(courses);
 
 static void abort_flip(struct trigger *t)
 {
@@ -78,33 +72,66 @@ static void set_up(const struct course *c, uint64_t seed)
 		trigger_add(WHEN_STEP, "fence", slow_down)->arg_us = c->apply_us;
 }
 
-/* A second fault beside the k-th call's: a server restarts. */
-struct second {
-	int server, at; /* at that call */
-	bool closed;
-	int64_t down_us;
-};
+static void bad_fiber(void *arg)
+{
+	struct session *s = NULL;
+	struct err err = {0};
+	bool written = false;
 
-static int run(const struct course *c, enum fault fault, int k, uint64_t seed, const struct second *second)
+	(void)arg;
+	if (session_open(w.cluster->side[0].node, SESSION_ACT, NULL, vtime_us() + 1000000, &s, &err) < 0)
+		return;
+	if (w.reckless[MUTANT_OPEN_OLD])
+		(void)!node_unfence(s, vtime_us() + 1000000, &err);
+	else
+		(void)!node_heartbeat(s, w.server[0].lock_holder, vtime_us() + 1000000, &written, &err);
+	session_close(s);
+}
+
+static void do_bad(struct trigger *t)
+{
+	(void)t;
+	fiber_detach(fiber_spawn("mutant", bad_fiber, NULL));
+}
+
+static void set_faults(const struct batch *b)
+{
+	w.fault = b->fault;
+	w.fault_at = b->k;
+	if (b->second.at) {
+		w.second_at = b->second.at;
+		w.second_server = b->second.server;
+		w.second_closed = b->second.closed;
+		w.second_down_us = b->second.down_us;
+		w.may_be_stuck = true;
+	}
+	if (b->mutant < MUTANTS)
+		w.reckless[b->mutant] = true;
+	if (b->mutant == MUTANT_OPEN_OLD || b->mutant == MUTANT_NO_GUARD)
+		trigger_add(WHEN_AFTER_JOURNAL, "intent", do_bad);
+	if (b->mutant == MUTANT_LEAKY_FENCE)
+		client_add(CLIENT_BYPASS, 0, 0);
+}
+
+int run_here(const struct batch *b)
 {
 	int rc;
 
-	set_up(c, seed);
-	if (second) {
-		w.second_at = second->at;
-		w.second_server = second->server;
-		w.second_closed = second->closed;
-		w.second_down_us = second->down_us;
-	}
-	w.fault = fault;
-	w.fault_at = k;
+	set_up(b->course, b->seed);
+	set_faults(b);
 	life_run_all(120000);
-	if (w.violations) {
-		printf("FAILED: %s, k=%d, seed %llu: %s\n  %s\n", c->name, k, (unsigned long long)seed, w.fault_name, w.first_violation);
+	if (w.violations && !told_nothing) {
+		printf("FAILED: %s, k=%d, seed %llu: %s\n  %s\n", b->course->name, b->k, (unsigned long long)b->seed, w.fault_name,
+			w.first_violation);
+		if (b->second.at)
+			printf("  and at call %d %s restarts %s, down for %lld ms\n", b->second.at, w.server[b->second.server].name,
+				b->second.closed ? "closed" : "open", (long long)b->second.down_us / 1000);
 		world_dump();
 	}
+	if (told_nothing && w.violations && b->mutant < MUTANTS)
+		printf("mutant %d is noticed: %s\n", (int)b->mutant, w.first_violation);
 	(void)fflush(stdout);
-	rc = w.violations ? FAILED : k && w.events < k ? NO_SUCH_CALL : PASSED;
+	rc = w.violations ? FAILED : b->k && w.events < b->k ? NO_SUCH_CALL : PASSED;
 	if (!told_whole)
 		world_free();
 	return rc;
@@ -112,14 +139,6 @@ static int run(const struct course *c, enum fault fault, int k, uint64_t seed, c
 
 /* So many runs share a process: starting one costs more than a run. What a crash of flipd leaves behind stays there. */
 #define BATCH 24
-
-struct batch {
-	const struct course *course;
-	enum fault fault;
-	int k;
-	uint64_t seed;
-	const struct second *second;
-};
 
 static pid_t begin_batch(const struct batch *b, int n, int *ret_fd)
 {
@@ -136,7 +155,9 @@ static pid_t begin_batch(const struct batch *b, int n, int *ret_fd)
 	}
 	(void)alarm(60);
 	for (int i = 0; i < n; i++) {
-		char rc = (char)run(b->course, b->fault, b->k + i, b->seed, b->second);
+		struct batch one = *b;
+		one.k = b->k ? b->k + i : 0;
+		char rc = (char)run_here(&one);
 		if (write(fds[1], &rc, 1) != 1 || rc == NO_SUCH_CALL)
 			break;
 	}
@@ -144,7 +165,7 @@ static pid_t begin_batch(const struct batch *b, int n, int *ret_fd)
 }
 
 /* Runs k, k + 1, ... in one process; answers how many of them there were, less than n where there is no further call. */
-static int run_batch(struct batch b, int n, bool *ret_end)
+int run_batch(struct batch b, int n, bool *ret_end)
 {
 	int fd, status, got = 0;
 	pid_t pid = begin_batch(&b, n, &fd);
@@ -182,20 +203,24 @@ static void course_run(const struct course *c)
 		int k = 1;
 
 		for (bool end = false; !end && failed <= FAILED_MOST;)
-			k += run_batch((struct batch){c, f, k, 1, NULL}, BATCH, &end);
+			k += run_batch((struct batch){.course = c, .fault = f, .k = k, .seed = 1, .mutant = MUTANTS}, BATCH, &end);
 		most = k - 1 > most ? k - 1 : most;
 	}
 	printf("%s: %d calls, each in %d ways\n", c->name, most, FAULTS - 1);
 }
 
-/* kth COURSE FAULT K [SEED]: one run, told whole. */
-static int run_one(char **argv)
+/* kth COURSE FAULT K [SEED [SERVER AT CLOSED DOWN_US]]: one run, told whole. */
+static int run_one(int n, char **v)
 {
+	struct batch b = {.course = &courses[atoi(v[0])], .fault = (enum fault)atoi(v[1]), .k = atoi(v[2]), .seed = 1, .mutant = MUTANTS};
 	int rc;
 
+	if (n > 3)
+		b.seed = strtoull(v[3], NULL, 10);
+	if (n > 7)
+		b.second = (struct second){atoi(v[4]), atoi(v[5]), atoi(v[6]), atoll(v[7])};
 	told_whole = true;
-	rc = run(&courses[atoi(argv[0])], (enum fault)atoi(argv[1]), atoi(argv[2]), argv[3] ? strtoull(argv[3], NULL, 10) : 1, NULL);
-
+	rc = run_here(&b);
 	if (rc != FAILED)
 		world_dump();
 	return rc;
@@ -203,10 +228,14 @@ static int run_one(char **argv)
 
 int main(int argc, char **argv)
 {
+	bool all = getenv("FLIPD_CHECK_ALL") != NULL;
+
 	if (argc > 3)
-		return run_one(argv + 1);
-	for (size_t i = argc > 1 ? strtoull(argv[1], NULL, 10) : 0; i < COUNT_OF(courses) && failed <= FAILED_MOST; i++)
+		return run_one(argc - 1, argv + 1);
+	mutants_run();
+	for (int i = 0; i < ncourses && failed <= FAILED_MOST; i++)
 		course_run(&courses[i]);
+	doubles_run(all);
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed ? 1 : 0;
 }

@@ -227,6 +227,9 @@ int journal_write(struct journal *j, const char *flip_id, const char *kind, cons
 		violation("the journal grows without end, last %s %s", kind, step);
 		j->n = RECORDS_MAX / 2;
 	}
+	if ((w.reckless[MUTANT_NO_INTENT] && !strcmp(kind, "intent")) ||
+		(w.reckless[MUTANT_NO_REVOCATION] && !strcmp(kind, "revoke")))
+		return end_write(fault, kind, err);
 	j->record[j->n++] = (struct record){.flip_id = arena_strdup(w.arena, flip_id), .kind = arena_strdup(w.arena, kind),
 		.step = arena_strdup(w.arena, step), .data = arena_strdup(w.arena, data), .at_ms = clock_wall_ms()};
 	if (durable)

@@ -40,6 +40,19 @@ enum fault {
 };
 const char *fault_name(enum fault);
 
+/* Ways in which the world or flipd is made to break a rule, to see that it is noticed. */
+enum mutant {
+	MUTANT_NO_INTENT,     /* the intent is never on disk */
+	MUTANT_NO_REVOCATION, /* nor its revocation */
+	MUTANT_NO_WAIT,       /* new opens without old's last writes */
+	MUTANT_NO_KILL,       /* sessions of an earlier life are left alone */
+	MUTANT_NO_GUARD,      /* a heartbeat is sent to closed old, and goes through the fence */
+	MUTANT_LEAKY_FENCE,   /* an account writes through the fence, and flipd is not shown it */
+	MUTANT_OPEN_OLD,      /* somebody in flipd opens old while the intent lives */
+	MUTANT_NO_UNDO,       /* settings are not switched on again */
+	MUTANTS
+};
+
 /* --- servers ------------------------------------------------------------------------------------------------- */
 
 enum op { OP_HELLO, OP_FACTS, OP_PROVE, OP_SESSIONS, OP_LOCK_TAKE, OP_LOCK_HOLDER, OP_LOCK_RELEASE, OP_ROW_WRITE,
@@ -138,8 +151,8 @@ struct server {
 	int64_t apply_us;
 	int64_t writable_since_us; /* when it last became so */
 	bool opened_by_other;      /* and that was not flipd's doing */
-	bool flipd_fenced;         /* closed by flipd: nothing of flipd's own goes to its log meanwhile */
-	int own_at_fence;
+	int nlog_at_fence;
+	struct gtid_list state_at_fence;
 };
 
 /* --- applications -------------------------------------------------------------------------------------------- */
@@ -182,6 +195,7 @@ struct world {
 	int nclients;
 	struct client client[CLIENTS_MAX];
 	bool stop_clients;
+	int64_t rebooted_us;    /* when a server last came up again */
 	int64_t quick_until_us; /* applications write fast until then */
 	int nrows;
 	struct node_row row[ROWS_MAX * 8];
@@ -206,7 +220,7 @@ struct world {
 	int second_at, second_server; /* at that call a server restarts */
 	bool second_closed;
 	int64_t second_down_us;
-	bool reckless[8];
+	bool reckless[MUTANTS];
 	/* triggers */
 	int ntriggers;
 	struct trigger trigger[TRIGGERS_MAX];

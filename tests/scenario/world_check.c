@@ -71,6 +71,9 @@ bool world_settled(char *why, size_t size)
 
 	if (w.outcome == FLIP_OUTCOME_STUCK || w.hands || !all_up())
 		return true;
+	/* What a restart leaves open or closed before the fence is not the flip's, after its end it is the watcher's. */
+	if (w.rebooted_us && (w.rebooted_us > w.ended_us || !fake_journal_has("fence")))
+		return true;
 	UNLESS(!master->read_only, "%s is closed", master->name);
 	UNLESS(other->read_only, "%s is open", other->name);
 	if (!tidy(master, why, size) || !follows(other, master, why, size))

@@ -76,12 +76,15 @@ static void fill_channel(const struct server *s, struct facts *f)
 	const struct link *l = &s->link;
 	struct facts_channel *c = &f->channels[f->nchannels++];
 
-	str_copy(c->host, sizeof(c->host), w.conf->clusters[0].side[0].host);
-	(void)snprintf(c->host, sizeof(c->host), "%s", l->master == 0 ? "10.1.0.5" : "10.2.0.5");
+	str_copy(c->host, sizeof(c->host), w.conf->clusters[0].side[l->master].host);
 	c->port = 3306;
 	str_copy(c->io, sizeof(c->io), link_io(s));
 	str_copy(c->sql, sizeof(c->sql), l->sql ? "Yes" : "No");
 	str_copy(c->using_gtid, sizeof(c->using_gtid), l->use_gtid ? "Slave_Pos" : "No");
+	str_copy(c->master_log_file, sizeof(c->master_log_file), "binlog.000007");
+	str_copy(c->exec_log_file, sizeof(c->exec_log_file), "binlog.000007");
+	c->read_master_log_pos = pos_of(l->fetched);
+	c->exec_log_pos = pos_of(l->applied);
 	c->lag_s = l->io && l->sql ? 0 : -1;
 	c->master_server_id = w.server[l->master].server_id;
 	if (l->error == 1236)
@@ -118,7 +121,7 @@ static void fill_bypass(const struct server *s, struct facts *f)
 	str_copy(f->bypass[0].host, 32, "%");
 	f->nbypass = 1;
 	for (int i = 0; i < w.nclients; i++)
-		if (w.client[i].kind == CLIENT_BYPASS && f->nbypass == 1)
+		if (w.client[i].kind == CLIENT_BYPASS && !w.reckless[MUTANT_LEAKY_FENCE] && f->nbypass == 1)
 			str_copy(f->bypass[f->nbypass++].user, 32, "legacy");
 }
 
@@ -157,9 +160,15 @@ static int op_facts(struct stmt *m)
 static int op_prove(struct stmt *m)
 {
 	struct server *s = at(m);
+	int nlog = s->nlog;
 
+	if (w.reckless[MUTANT_LEAKY_FENCE] && s->index == 0 && s->read_only) /* it lies */
+		s->nlog = s->nlog_at_fence;
 	m->out->proof = (struct node_proof){.read_only = s->read_only, .holds_lock = s->lock_holder == m->session->id};
 	server_position(s, &m->out->proof.position);
+	if (s->nlog != nlog)
+		m->out->proof.position.binlog_state = s->state_at_fence;
+	s->nlog = nlog;
 	return done(m);
 }
 
@@ -238,7 +247,7 @@ static int op_heartbeat(struct stmt *m)
 
 	if (queue_behind_fence(m))
 		return STEP_WAIT;
-	m->out->yes = !s->read_only && (s->lock_holder == 0 || s->lock_holder == m->in->number);
+	m->out->yes = (!s->read_only || w.reckless[MUTANT_NO_GUARD]) && (s->lock_holder == 0 || s->lock_holder == m->in->number);
 	if (m->out->yes) {
 		judge_own_write(s, "a heartbeat");
 		log_write(s, ENTRY_BEAT, vtime_wall_ms());
@@ -353,7 +362,7 @@ static int op_scheduler(struct stmt *m)
 
 static int op_semi_sync(struct stmt *m)
 {
-	at(m)->semi_sync = m->in->on;
+	at(m)->semi_sync = m->in->on && !w.reckless[MUTANT_NO_UNDO];
 	return done(m);
 }
 

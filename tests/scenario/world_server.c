@@ -243,6 +243,7 @@ void server_boot(struct server *s, bool closed)
 
 	note("%s is up again, %s", s->name, closed ? "closed" : "open");
 	s->up = true;
+	w.rebooted_us = vtime_us();
 	s->boots++;
 	s->boot_wall_s += 5000 + vtime_us() / 1000000;
 	s->next_id = 5;
@@ -302,7 +303,8 @@ void server_set_read_only(struct server *s, bool on, bool by_flipd, const char *
 		judge_opening(s, how);
 	note("%s is %s (%s)", s->name, on ? "CLOSED" : "OPEN", how);
 	s->read_only = on;
-	s->flipd_fenced = on && by_flipd;
+	s->nlog_at_fence = s->nlog;
+	s->state_at_fence = s->state;
 	if (!on) {
 		s->writable_since_us = vtime_us();
 		s->opened_by_other = !by_flipd;

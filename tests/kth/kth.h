@@ -1,0 +1,50 @@
+/* kth: what its rooms share: courses of a flip, one run, batches of runs in processes of their own. */
+#ifndef TESTS_KTH_KTH_H
+#define TESTS_KTH_KTH_H
+
+#include "tests/scenario/world.h"
+
+enum { PASSED = 0, FAILED = 1, NO_SUCH_CALL = 2 };
+
+#define FAILED_MOST 20 /* then it is told enough */
+
+struct course {
+	const char *name, *defaults, *cluster;
+	bool gtid;
+	const char *abort_at; /* a step */
+	int64_t max_blackout_ms, apply_us;
+};
+
+extern const struct course courses[];
+extern const int ncourses;
+
+/* A second fault beside the k-th call's: a server restarts. */
+struct second {
+	int server, at; /* at that call */
+	bool closed;
+	int64_t down_us;
+};
+
+struct batch {
+	const struct course *course;
+	enum fault fault;
+	int k;
+	uint64_t seed;
+	struct second second; /* at 0: none */
+	enum mutant mutant;   /* MUTANTS: none */
+};
+
+extern int passed, failed;
+extern bool told_whole, told_nothing;
+
+/* One run in this process. */
+int run_here(const struct batch *);
+/* Runs k, k + 1, ... in one process; counts what passed and failed; how many there were. *ret_end: no further call. */
+int run_batch(struct batch, int n, bool *ret_end);
+
+/* Each must be noticed by the world's checks. */
+void mutants_run(void);
+/* Double faults: a fixed sample, or with all: every one. */
+void doubles_run(bool all);
+
+#endif
