@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "daemon/server.h"
 #include "lib/base/log.h"
@@ -168,7 +169,14 @@ static int run(const struct options *options)
 		return status;
 	for (int i = 0; i < conf->nwarnings; i++)
 		log_at(LOG_LEVEL_WARNING, NULL, "%s", conf->warnings[i]);
-	return server_main(conf);
+	status = server_main(conf);
+#ifndef FLIPD_ASAN
+	/* Worker threads may still be ending, or hang in a connect: the libraries' exit handlers would pull
+	 * what they use from under them. */
+	(void)fflush(NULL);
+	_exit(status);
+#endif
+	return status;
 }
 
 int main(int argc, char **argv)

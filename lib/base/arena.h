@@ -1,6 +1,6 @@
 /*
- * arena: memory that goes all at once: one per flip, per request, per gathered set of facts. Allocation failure
- * aborts (sizes are bounded by what is read). Memory is zeroed.
+ * arena: memory that goes all at once: one per flip, per request, per gathered set of facts. Allocation
+ * failure aborts (sizes are bounded by what is read). Memory is zeroed.
  */
 #ifndef BASE_ARENA_H
 #define BASE_ARENA_H

@@ -13,11 +13,11 @@
 #define MAY_WAIT
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 #define COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /*
- * What became of an act on a server, an endpoint or a hook. UNKNOWN (time-out, cancel, lost connection) becomes
- * another only by asking again, after the statement itself is known to be gone.
+ * What became of an act on a server, an endpoint or a hook. UNKNOWN (time-out, cancel, lost connection)
+ * becomes another only by asking again, after the statement itself is known to be gone.
  */
 enum act { ACT_DONE = 0, ACT_REFUSED = 1, ACT_UNKNOWN = 2 };
 

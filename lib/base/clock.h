@@ -9,8 +9,8 @@
 
 #define CLOCK_FOREVER INT64_MAX
 
-int64_t clock_ms(void);      /* monotonic */
-int64_t clock_us(void);      /* monotonic */
+int64_t clock_ms(void);	     /* monotonic */
+int64_t clock_us(void);	     /* monotonic */
 int64_t clock_wall_ms(void); /* since the epoch, UTC */
 /* NULL restores the real clocks. */
 void clock_replace(int64_t (*mono_us)(void), int64_t (*wall_ms)(void));

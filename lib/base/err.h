@@ -8,14 +8,15 @@
 #include "lib/base/base.h"
 
 struct err {
-	int code;            /* negative errno of the first cause; 0 = no error */
-	unsigned sql_errno;  /* the server's error number, when a server refused; else 0 */
-	char server[64];     /* "source", "target", a replica's name, an endpoint's name; or empty */
-	char message[512];   /* plain English, context first */
-	char hint[256];      /* what to do; or empty */
+	int code;	    /* negative errno of the first cause; 0 = no error */
+	unsigned sql_errno; /* the server's error number, when a server refused; else 0 */
+	char server[64];    /* "source", "target", a replica's name, an endpoint's name; or empty */
+	char message[512];  /* plain English, context first */
+	char hint[256];	    /* what to do; or empty */
 };
 
-/* Sets the cause unless one is set already. code is negative; returns the code kept. e may be NULL everywhere. */
+/* Sets the cause unless one is set already. code is negative; returns the code kept. e may be NULL
+ * everywhere. */
 int err_set(struct err *e, int code, const char *fmt, ...) PRINTF(3, 4);
 /* Puts "context: " before the message. */
 void err_wrap(struct err *e, const char *fmt, ...) PRINTF(2, 3);

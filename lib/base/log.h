@@ -1,6 +1,6 @@
 /*
- * log: events to a sink (stderr or journald, chosen by the daemon). lib/ logs at LOG_DEBUG only; whoever decides
- * logs, once, with the object as context. Never a secret. Call only on the loop's thread.
+ * log: events to a sink (stderr or journald, chosen by the daemon). lib/ logs at LOG_DEBUG only; whoever
+ * decides logs, once, with the object as context. Never a secret. Call only on the loop's thread.
  */
 #ifndef BASE_LOG_H
 #define BASE_LOG_H

@@ -1,6 +1,6 @@
 /*
- * cluster: polling. One fiber per server opens its watch session, reads its facts, and opens the session again when it
- * died; a server that hangs holds up only its own fiber, for at most POLL_LIMIT_MS.
+ * cluster: polling. One fiber per server opens its watch session, reads its facts, and opens the session
+ * again when it died; a server that hangs holds up only its own fiber, for at most POLL_LIMIT_MS.
  */
 #include "lib/cluster/cluster.h"
 
@@ -202,7 +202,8 @@ enum cluster_master cluster_master(const struct cluster *c)
 
 	if (s_open && t_open)
 		return CLUSTER_MASTER_BOTH_WRITABLE;
-	/* One side open and the other out of reach: who answers and is open is the master that applications see. */
+	/* One side open and the other out of reach: who answers and is open is the master that applications
+	 * see. */
 	if (s_open)
 		return CLUSTER_MASTER_SOURCE;
 	if (t_open)
@@ -239,8 +240,8 @@ void cluster_poke(struct cluster *c)
 	fiber_cond_signal(&c->poke);
 }
 
-int MAY_WAIT cluster_session(struct cluster_server *s, enum session_role role, int64_t deadline_us, struct session **ret,
-	struct err *err)
+int MAY_WAIT cluster_session(struct cluster_server *s, enum session_role role, int64_t deadline_us,
+	struct session **ret, struct err *err)
 {
 	int rc = session_open(s->node, role, NULL, deadline_us, ret, err);
 

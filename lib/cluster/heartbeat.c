@@ -1,7 +1,7 @@
 /*
- * heartbeat: one guarded UPDATE on the master per interval. flipd's account walks through read_only, so the statement
- * itself asks for read_only = 0 and for the lock to be free or ours (experiments E4, E8); a flip pauses it from its
- * fence to its opening all the same.
+ * heartbeat: one guarded UPDATE on the master per interval. flipd's account walks through read_only, so the
+ * statement itself asks for read_only = 0 and for the lock to be free or ours (experiments E4, E8); a flip
+ * pauses it from its fence to its opening all the same.
  */
 #include "lib/cluster/heartbeat.h"
 
@@ -34,9 +34,10 @@ static struct session *MAY_WAIT heartbeat_session(struct cluster *c)
 		c->heartbeat_side = (enum conf_side)m;
 	}
 	if (c->heartbeat_lost && c->heartbeat_lost_side == c->heartbeat_side) {
-		/* One that got no answer is seen gone before the next: it could write long after, behind a fence. */
-		if (node_kill_own(c->heartbeat, &c->heartbeat_lost_mark, clock_us() + HEARTBEAT_LIMIT_MS * 1000, &err) !=
-			ACT_DONE)
+		/* One that got no answer is seen gone before the next: it could write long after, behind a
+		 * fence. */
+		if (node_kill_own(c->heartbeat, &c->heartbeat_lost_mark,
+			    clock_us() + HEARTBEAT_LIMIT_MS * 1000, &err) != ACT_DONE)
 			return NULL;
 		c->heartbeat_lost = false;
 	}
@@ -53,8 +54,8 @@ static void MAY_WAIT heartbeat_once(struct cluster *c)
 		return;
 	fiber_doing("heartbeat on %s", c->side[c->heartbeat_side].conf->name);
 	/* A refused or lost beat shows as lag; the poll says why. */
-	if (node_heartbeat(s, c->lock_session[c->heartbeat_side], clock_us() + HEARTBEAT_LIMIT_MS * 1000, &written,
-		    &err) != ACT_UNKNOWN)
+	if (node_heartbeat(s, c->lock_session[c->heartbeat_side], clock_us() + HEARTBEAT_LIMIT_MS * 1000,
+		    &written, &err) != ACT_UNKNOWN)
 		return;
 	c->heartbeat_lost = true;
 	c->heartbeat_lost_mark = *session_get_mark(s);
@@ -66,7 +67,8 @@ void heartbeat_fiber_main(void *arg)
 	struct cluster *c = arg;
 
 	while (!c->stopping) {
-		int64_t ms = c->heartbeat_fast_ms ? c->heartbeat_fast_ms : c->conf->policy.heartbeat_interval_ms;
+		int64_t ms =
+			c->heartbeat_fast_ms ? c->heartbeat_fast_ms : c->conf->policy.heartbeat_interval_ms;
 
 		if (!c->heartbeat_paused) {
 			c->heartbeat_busy = true;
@@ -87,7 +89,8 @@ int MAY_WAIT cluster_heartbeat_pause(
 	while (c->heartbeat_busy) {
 		int rc = fiber_cond_wait(&c->heartbeat_wake, deadline_us);
 		if (rc < 0)
-			return err_set(err, rc, "a heartbeat on %s does not answer", c->side[side].conf->name);
+			return err_set(
+				err, rc, "a heartbeat on %s does not answer", c->side[side].conf->name);
 	}
 	if (!c->heartbeat_lost || c->heartbeat_lost_side != side)
 		return 0;

@@ -1,4 +1,5 @@
-/* heartbeat: keeps SCHEMA.heartbeat on the master fresh, so that lag is measured by what new shows, not by guesses. */
+/* heartbeat: keeps SCHEMA.heartbeat on the master fresh, so that lag is measured by what new shows, not by
+ * guesses. */
 #ifndef CLUSTER_HEARTBEAT_H
 #define CLUSTER_HEARTBEAT_H
 

@@ -1,7 +1,7 @@
 /*
- * probe: an outside view of a flip. It writes as an account that the fence stops, the way applications go: to both
- * servers ("servers"), or to whatever the first DNS endpoint names at that moment ("endpoint"). Its last write accepted
- * by old and its first accepted by new are the blackout that clients saw.
+ * probe: an outside view of a flip. It writes as an account that the fence stops, the way applications go: to
+ * both servers ("servers"), or to whatever the first DNS endpoint names at that moment ("endpoint"). Its last
+ * write accepted by old and its first accepted by new are the blackout that clients saw.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,8 @@
 #include "lib/base/clock.h"
 #include "lib/cluster/cluster.h"
 
-#define PROBE_LIMIT_US 2000000 /* one write may hang that long behind a fence before the session is given up */
+#define PROBE_LIMIT_US                                                                                       \
+	2000000 /* one write may hang that long behind a fence before the session is given up */
 
 #define PROBE_FIRST_US 500000 /* how long a start waits for the first write on old */
 
@@ -94,8 +95,13 @@ static void lane_fiber(void *arg)
 static enum conf_side MAY_WAIT endpoint_side(struct probe *p)
 {
 	struct cluster *c = p->cluster;
-	struct provider_ctx ctx = {.cluster = c->conf->name, .run = "", .flip_id = "", .step = "probe",
-		.from = p->old_side, .to = !p->old_side, .old_server = &c->conf->side[p->old_side],
+	struct provider_ctx ctx = {.cluster = c->conf->name,
+		.run = "",
+		.flip_id = "",
+		.step = "probe",
+		.from = p->old_side,
+		.to = !p->old_side,
+		.old_server = &c->conf->side[p->old_side],
 		.new_server = &c->conf->side[!p->old_side]};
 	enum endpoint_at at = ENDPOINT_AT_OTHER;
 	struct err err = {0};
@@ -103,7 +109,8 @@ static enum conf_side MAY_WAIT endpoint_side(struct probe *p)
 	for (int i = 0; i < c->conf->nendpoints; i++) {
 		if (c->conf->endpoints[i].kind != CONF_ENDPOINT_DNS || !c->endpoint_ops[i])
 			continue;
-		if (c->endpoint_ops[i]->look(c->endpoints[i], &ctx, clock_us() + PROBE_LIMIT_US, &at, &err) == ACT_DONE &&
+		if (c->endpoint_ops[i]->look(c->endpoints[i], &ctx, clock_us() + PROBE_LIMIT_US, &at, &err) ==
+				ACT_DONE &&
 			at != ENDPOINT_AT_OTHER)
 			return (enum conf_side)at;
 		break;
@@ -140,7 +147,8 @@ int MAY_WAIT probe_start(struct cluster *c, enum conf_side old_side, struct prob
 
 	if (policy->probe_via == CONF_VIA_NONE || !policy->fence_probe.user)
 		return err_set(err, -ENOENT, "no probe: %s",
-			policy->fence_probe.user ? "probe.via is none" : "no fence_probe account is configured");
+			policy->fence_probe.user ? "probe.via is none"
+						 : "no fence_probe account is configured");
 	p = xcalloc(1, sizeof(*p));
 	p->cluster = c;
 	p->old_side = old_side;

@@ -247,7 +247,8 @@ static void judge_bypass_of(const struct check_input *in, const struct checks_si
 	check_say(out, CHECK_WARN, s->conf->name, "accounts that read_only does not stop on " AT ": %s",
 		AT_OF(*s), checks_list_text(&names));
 	check_hint(out,
-		"keep them from writing during the flip (their sessions are killed, one that comes back ends the "
+		"keep them from writing during the flip (their sessions are killed, one that comes back ends "
+		"the "
 		"flip), or REVOKE READ ONLY ADMIN, SUPER ON *.* FROM '%s'@'%s'",
 		first_user, first_host);
 }

@@ -1,6 +1,6 @@
 /*
- * decide: the loop, and the ends. Shielded from the cancel that caused it; between looks a second cancel (flipd is told
- * to stop) leaves the flip unfinished in the journal, for the next start.
+ * decide: the loop, and the ends. Shielded from the cancel that caused it; between looks a second cancel
+ * (flipd is told to stop) leaves the flip unfinished in the journal, for the next start.
  */
 #include "lib/flip/decide.h"
 
@@ -28,7 +28,8 @@ void MAY_WAIT decide_end(struct flip *f, enum flip_outcome outcome)
 	}
 	session_close(f->fence_probe);
 	f->fence_probe = NULL;
-	if (f->hooks_begun && (outcome == FLIP_ROLLED_BACK || outcome == FLIP_ABORTED || outcome == FLIP_REFUSED))
+	if (f->hooks_begun &&
+		(outcome == FLIP_ROLLED_BACK || outcome == FLIP_ABORTED || outcome == FLIP_REFUSED))
 		(void)hooks_run(f, &f->conf->hooks.after_rollback, "after_rollback", false, &err);
 	if (outcome == FLIP_OUTCOME_STUCK)
 		(void)hooks_run(f, &f->conf->hooks.on_stuck, "on_stuck", false, &err);
@@ -68,13 +69,14 @@ static void MAY_WAIT decide_begin(struct flip *f)
 	f->cluster->heartbeat_paused = true; /* until a side is open for certain */
 }
 
-/* Told to stop, flipd leaves a flip only where that leaves no side closed that could be open: applications are served,
- * or nothing was fenced, or all the time that max_blackout gives is over. */
+/* Told to stop, flipd leaves a flip only where that leaves no side closed that could be open: applications
+ * are served, or nothing was fenced, or all the time that max_blackout gives is over. */
 static bool may_leave(const struct flip *f)
 {
 	int64_t from = f->recovered ? f->look_since_us : f->fence_us;
 
-	return f->opened || jn_phase(f) == RECOVER_BEFORE_FENCE || clock_us() > from + f->policy.max_blackout_ms * 1000;
+	return f->opened || jn_phase(f) == RECOVER_BEFORE_FENCE ||
+	       clock_us() > from + f->policy.max_blackout_ms * 1000;
 }
 
 /* False when flipd was told to stop meanwhile: the next start goes on. */
@@ -123,14 +125,20 @@ void MAY_WAIT decide_run(struct flip *f)
 	fiber_unshield();
 }
 
-/* --- the two ways in ----------------------------------------------------------------------------------------- */
+/* --- the two ways in
+ * ----------------------------------------------------------------------------------------- */
 
 static int MAY_WAIT begin_journal(struct flip *f, struct err *err)
 {
 	char *config = conf_print_cluster(f->conf);
-	struct journal_flip jf = {.id = f->id, .cluster = f->conf->name, .group = f->request.group,
-		.from = conf_side_name(f->from), .to = conf_side_name(f->to), .state = "running",
-		.started_at_ms = f->started_wall_ms, .config = config};
+	struct journal_flip jf = {.id = f->id,
+		.cluster = f->conf->name,
+		.group = f->request.group,
+		.from = conf_side_name(f->from),
+		.to = conf_side_name(f->to),
+		.state = "running",
+		.started_at_ms = f->started_wall_ms,
+		.config = config};
 	struct wire *d = wire_object();
 	int rc = journal_begin(f->journal, &jf, err);
 
@@ -251,7 +259,10 @@ int MAY_WAIT flip_set_word(struct flip *f, const struct flip_word *word, struct 
 	int rc;
 
 	wire_set_str(d, "side", conf_side_name(word->side));
-	wire_set_str(d, "as", word->word == RECOVER_WORD_DEAD ? "dead" : word->word == RECOVER_WORD_FENCED ? "fenced" : NULL);
+	wire_set_str(d, "as",
+		word->word == RECOVER_WORD_DEAD	    ? "dead"
+		: word->word == RECOVER_WORD_FENCED ? "fenced"
+						    : NULL);
 	wire_set_bool(d, "accept_loss", word->accept_loss);
 	wire_set_str(d, "user", word->user);
 	wire_set_int(d, "uid", word->uid);
@@ -283,12 +294,17 @@ int MAY_WAIT flip_explain(struct flip *f, char **ret_text, bool *ret_may_lose, s
 		if (!v[i]->seen.up)
 			strbuf_addf(&b, "%s: out of reach: %s\n", name, err_text(&v[i]->err));
 		else
-			strbuf_addf(&b, "%s: %s, at %s:%llu, %llu transactions of its own after the journaled position\n", name,
-				v[i]->seen.writable ? "open to writes" : "closed", v[i]->proof.position.file,
-				(unsigned long long)v[i]->proof.position.pos, (unsigned long long)v[i]->beyond);
+			strbuf_addf(&b,
+				"%s: %s, at %s:%llu, %llu transactions of its own after the journaled "
+				"position\n",
+				name, v[i]->seen.writable ? "open to writes" : "closed",
+				v[i]->proof.position.file, (unsigned long long)v[i]->proof.position.pos,
+				(unsigned long long)v[i]->beyond);
 	}
-	strbuf_addf(&b, "journal: %s\nwhat follows: %s (%s)\n", recover_phase_name(in.phase), recover_action_name(d.action), d.why);
-	*ret_may_lose = d.action == RECOVER_DO_FAILOVER || d.action == RECOVER_DO_OPEN_OLD_LOSS || d.action == RECOVER_DO_STUCK;
+	strbuf_addf(&b, "journal: %s\nwhat follows: %s (%s)\n", recover_phase_name(in.phase),
+		recover_action_name(d.action), d.why);
+	*ret_may_lose = d.action == RECOVER_DO_FAILOVER || d.action == RECOVER_DO_OPEN_OLD_LOSS ||
+			d.action == RECOVER_DO_STUCK;
 	*ret_text = xstrdup(strbuf_str(&b));
 	strbuf_free(&b);
 	flip_close_sessions(f);

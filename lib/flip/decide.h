@@ -1,6 +1,6 @@
 /*
- * decide: one engine for roll back, withdrawal and recovery: look at both servers, ask the table (lib/model/recover),
- * act, look again, until the flip has ended or is stuck.
+ * decide: one engine for roll back, withdrawal and recovery: look at both servers, ask the table
+ * (lib/model/recover), act, look again, until the flip has ended or is stuck.
  */
 #ifndef FLIP_DECIDE_H
 #define FLIP_DECIDE_H
@@ -11,11 +11,11 @@ struct look_side {
 	struct flip *flip;
 	struct flip_side *side;
 	struct recover_side seen;
-	struct node_proof proof;   /* when seen.up */
-	uint64_t beyond;           /* how many transactions of its own beyond the journaled position */
-	struct gtid first;         /* the first of them */
+	struct node_proof proof; /* when seen.up */
+	uint64_t beyond;	 /* how many transactions of its own beyond the journaled position */
+	struct gtid first;	 /* the first of them */
 	bool foreign;
-	struct err err;            /* why it is out of reach */
+	struct err err; /* why it is out of reach */
 };
 
 struct look {

@@ -1,6 +1,7 @@
 /*
- * decide_act: carries out one decision. Each action is idempotent; one that fails is tried again after the next look,
- * so nothing here loops. Old opens before all else in a roll back; only what the table puts before it holds it closed.
+ * decide_act: carries out one decision. Each action is idempotent; one that fails is tried again after the
+ * next look, so nothing here loops. Old opens before all else in a roll back; only what the table puts before
+ * it holds it closed.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,8 +13,8 @@
 
 #define BLIND_MS 5000 /* how long a roll back waits for a new side out of reach, old being open already */
 
-/* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is tried again
- * until settle_timeout, with applications served meanwhile. */
+/* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
+ * tried again until settle_timeout, with applications served meanwhile. */
 static bool MAY_WAIT undo_rest(struct flip *f)
 {
 	static const char *const rows[] = {"endpoints", "events", "lock"};
@@ -44,6 +45,23 @@ enum decide_next decide_failed(struct flip *f, const char *what, const struct er
 	return DECIDE_LATER;
 }
 
+/* Preflight tries the way back with a connection on old, the master: flipd killed right then leaves it there.
+ */
+static bool MAY_WAIT remove_trial(struct flip *f)
+{
+	int64_t deadline = flip_deadline(ROUND_TRIP_MS);
+	struct err err = {0};
+
+	if (!f->recovered || f->fence_journaled || !f->old_side.lock)
+		return true;
+	if (sess_open(f, &f->old_side, SESSION_ACT, deadline, &err) == 0 &&
+		node_try_reverse_remove(f->old_side.act, deadline, &err) == ACT_DONE)
+		return true;
+	flip_warn(
+		f, "the connection on which the way back was tried could not be removed: %s", err_text(&err));
+	return false;
+}
+
 static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	bool refused = f->error.code == -EPERM && str_eq(f->error_step, "drain");
@@ -51,16 +69,18 @@ static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_
 	if (!l->old_view.seen.up && !settle_over(f))
 		return DECIDE_LATER; /* the scheduler and the row are still as the flip left them */
 	if (!l->old_view.seen.up || l->old_view.seen.writable) {
-		if (!undo_rest(f) && !settle_over(f))
+		if ((!remove_trial(f) || !undo_rest(f)) && !settle_over(f))
 			return DECIDE_LATER;
 	} else
-		flip_warn(f, "%s is closed, and not by this flip: it is left so", f->old_side.server->conf->name);
+		flip_warn(f, "%s is closed, and not by this flip: it is left so",
+			f->old_side.server->conf->name);
 	stop_reason(f, d->why);
 	decide_end(f, refused ? FLIP_REFUSED : FLIP_ABORTED);
 	return DECIDE_ENDED;
 }
 
-static enum decide_next MAY_WAIT act_leave_aborted(struct flip *f, const struct recover_decision *d, struct look *l)
+static enum decide_next MAY_WAIT act_leave_aborted(
+	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	(void)l;
 	stop_reason(f, d->why);
@@ -110,14 +130,16 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 	return DECIDE_ENDED;
 }
 
-static enum decide_next MAY_WAIT act_roll_back(struct flip *f, const struct recover_decision *d, struct look *l)
+static enum decide_next MAY_WAIT act_roll_back(
+	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	return roll_back(f, d, l);
 }
 
-/* Old opens now. New is given a while to answer: then the table says what becomes of it, closing it first where it was
- * opened; one that stays away holds nothing up but the end of the flip. */
-static enum decide_next MAY_WAIT act_roll_back_blind(struct flip *f, const struct recover_decision *d, struct look *l)
+/* Old opens now. New is given a while to answer: then the table says what becomes of it, closing it first
+ * where it was opened; one that stays away holds nothing up but the end of the flip. */
+static enum decide_next MAY_WAIT act_roll_back_blind(
+	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	struct err err = {0};
 
@@ -129,7 +151,9 @@ static enum decide_next MAY_WAIT act_roll_back_blind(struct flip *f, const struc
 		f->blind_since_us = clock_us();
 	if (clock_us() - f->blind_since_us < BLIND_MS * 1000)
 		return DECIDE_LATER;
-	flip_warn(f, "%s was out of reach while the flip was rolled back (%s): what the flip changed there is not undone%s",
+	flip_warn(f,
+		"%s was out of reach while the flip was rolled back (%s): what the flip changed there is not "
+		"undone%s",
 		f->new_side.server->conf->name, err_text(&l->new_view.err),
 		f->semi_sync_changed ? "; switch rpl_semi_sync_master_enabled on again" : "");
 	f->semi_sync_changed = false;
@@ -142,8 +166,10 @@ static enum decide_next MAY_WAIT close_side(struct flip *f, struct flip_side *s)
 	bool none = false;
 
 	if (cluster_heartbeat_pause(f->cluster, s->side, s->reaper, flip_deadline(ROUND_TRIP_MS), &err) < 0)
-		return decide_failed(f, "a side that must be closed is still written by flipd's own heartbeat", &err);
-	if (node_fence(s->lock, f->policy.fence_timeout_ms, flip_deadline(f->policy.fence_timeout_ms + 500), &err) != ACT_DONE) {
+		return decide_failed(
+			f, "a side that must be closed is still written by flipd's own heartbeat", &err);
+	if (node_fence(s->lock, f->policy.fence_timeout_ms, flip_deadline(f->policy.fence_timeout_ms + 500),
+		    &err) != ACT_DONE) {
 		struct err ignored = {0}; /* who holds the fence up is killed, then it is tried again */
 		(void)!kill_all(f, s, 0, &none, &ignored);
 		return decide_failed(f, "a side that must be closed could not be", &err);
@@ -154,14 +180,16 @@ static enum decide_next MAY_WAIT close_side(struct flip *f, struct flip_side *s)
 	return DECIDE_LOOK_AGAIN;
 }
 
-static enum decide_next MAY_WAIT act_close_new(struct flip *f, const struct recover_decision *d, struct look *l)
+static enum decide_next MAY_WAIT act_close_new(
+	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	(void)d;
 	(void)l;
 	return close_side(f, &f->new_side);
 }
 
-static enum decide_next MAY_WAIT act_close_old(struct flip *f, const struct recover_decision *d, struct look *l)
+static enum decide_next MAY_WAIT act_close_old(
+	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	(void)d;
 	(void)l;
@@ -179,9 +207,11 @@ enum decide_next MAY_WAIT decide_stuck(struct flip *f, const struct recover_deci
 		if (!v[i]->seen.up)
 			flip_warn(f, "%s is out of reach: %s", name, err_text(&v[i]->err));
 		else if (v[i]->beyond)
-			flip_warn(f, "%s has %llu transactions of its own that the other side lacks, from %u-%u-%llu on", name,
-				(unsigned long long)v[i]->beyond, v[i]->first.domain, v[i]->first.server,
-				(unsigned long long)v[i]->first.seq);
+			flip_warn(f,
+				"%s has %llu transactions of its own that the other side lacks, from "
+				"%u-%u-%llu on",
+				name, (unsigned long long)v[i]->beyond, v[i]->first.domain,
+				v[i]->first.server, (unsigned long long)v[i]->first.seq);
 	}
 	err_set(&err, -EIO, "%s", d->why);
 	err_hint(&err, "see what both servers show, mend it, then: flipctl resolve %s", f->conf->name);
@@ -190,7 +220,8 @@ enum decide_next MAY_WAIT decide_stuck(struct flip *f, const struct recover_deci
 	return DECIDE_ENDED;
 }
 
-static enum decide_next MAY_WAIT act_close_new_stuck(struct flip *f, const struct recover_decision *d, struct look *l)
+static enum decide_next MAY_WAIT act_close_new_stuck(
+	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	if (l->new_view.seen.writable && close_side(f, &f->new_side) == DECIDE_LATER)
 		return DECIDE_LATER;
@@ -210,15 +241,18 @@ static enum decide_next MAY_WAIT act_revoke(struct flip *f, const struct recover
 	return DECIDE_LOOK_AGAIN;
 }
 
-static enum decide_next MAY_WAIT act_open_old_loss(struct flip *f, const struct recover_decision *d, struct look *l)
+static enum decide_next MAY_WAIT act_open_old_loss(
+	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	struct err err = {0};
 
 	if (step_intent_undo(f, &err) < 0)
 		return decide_failed(f, "the revocation could not be made durable", &err);
 	f->opened = false;
-	flip_warn(f, "%s was opened again by the word of %s that %s is dead: writes that only %s took may be lost",
-		f->old_side.server->conf->name, f->word.user, f->new_side.server->conf->name, f->new_side.server->conf->name);
+	flip_warn(f,
+		"%s was opened again by the word of %s that %s is dead: writes that only %s took may be lost",
+		f->old_side.server->conf->name, f->word.user, f->new_side.server->conf->name,
+		f->new_side.server->conf->name);
 	f->semi_sync_changed = false;
 	return roll_back(f, d, l);
 }

@@ -1,7 +1,7 @@
 /*
- * decide_forward: the decisions that go towards new, or leave it serving. New is opened only under a durable intent and
- * with old proven closed right before, or on an operator's word; it forgets old only once it has applied all that it
- * had received.
+ * decide_forward: the decisions that go towards new, or leave it serving. New is opened only under a durable
+ * intent and with old proven closed right before, or on an operator's word; it forgets old only once it has
+ * applied all that it had received.
  */
 #include <errno.h>
 #include <string.h>
@@ -46,7 +46,8 @@ static int MAY_WAIT old_still_closed(struct flip *f, struct err *err)
 	enum act act;
 
 	if (o->out_of_reach || !o->lock)
-		return 0; /* the table has let this row through on a word, or because new may only ever be the one */
+		return 0; /* the table has let this row through on a word, or because new may only ever be the
+			     one */
 	act = node_prove(o->lock, flip_deadline(ROUND_TRIP_MS), &p, err);
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
@@ -82,7 +83,8 @@ static int MAY_WAIT open_new_now(struct flip *f, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (!f->intent || f->revoked || !f->intent_durable)
-		return err_set(err, -EPERM, "%s is not opened without an intent", f->new_side.server->conf->name);
+		return err_set(
+			err, -EPERM, "%s is not opened without an intent", f->new_side.server->conf->name);
 	f->open_sent = f->open_unknown = true;
 	act = node_unfence(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), err);
 	if (act != ACT_DONE)
@@ -92,8 +94,8 @@ static int MAY_WAIT open_new_now(struct flip *f, struct err *err)
 }
 
 /*
- * All that new has received from old is applied before anything writes there or its replication is forgotten: without
- * old it is the only copy. False when that did not come about; then the replication is kept.
+ * All that new has received from old is applied before anything writes there or its replication is forgotten:
+ * without old it is the only copy. False when that did not come about; then the replication is kept.
  */
 static bool MAY_WAIT relay_applied(struct flip *f)
 {
@@ -105,11 +107,14 @@ static bool MAY_WAIT relay_applied(struct flip *f)
 		const struct facts_channel *ch;
 		struct err err = {0};
 
-		if (node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts, &err) != ACT_DONE)
+		if (node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts,
+			    &err) != ACT_DONE)
 			return false;
-		ch = facts_channel_from(facts, f->old_side.identity.server_id, f->old_side.server->conf->replication_host,
+		ch = facts_channel_from(facts, f->old_side.identity.server_id,
+			f->old_side.server->conf->replication_host,
 			f->old_side.server->conf->replication_port);
-		if (!ch || (ch->exec_log_pos == ch->read_master_log_pos && !strcmp(ch->exec_log_file, ch->master_log_file)))
+		if (!ch || (ch->exec_log_pos == ch->read_master_log_pos &&
+				   !strcmp(ch->exec_log_file, ch->master_log_file)))
 			return true;
 		if (!str_ieq(ch->sql, "Yes") || fiber_sleep_ms(20) < 0)
 			break;
@@ -125,7 +130,8 @@ static void MAY_WAIT serve_without_old(struct flip *f)
 	struct err err = {0};
 
 	if (step_endpoints(f, &err) < 0 || (err_clear(&err), endpoints_after_open(f, &err)) < 0)
-		flip_warn(f, "applications may still be sent to %s: %s", f->old_side.server->conf->name, err_text(&err));
+		flip_warn(f, "applications may still be sent to %s: %s", f->old_side.server->conf->name,
+			err_text(&err));
 	settings_scheduler_on(f);
 }
 
@@ -173,7 +179,8 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 }
 
 /* New serves; what needs old waits until it answers. */
-enum decide_next MAY_WAIT decide_forward_blind(struct flip *f, const struct recover_decision *d, struct look *l)
+enum decide_next MAY_WAIT decide_forward_blind(
+	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	struct err err = {0};
 	bool applied;
@@ -231,7 +238,8 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 	serve_without_old(f);
 	settings_semi_sync_on(f);
 	flip_warn(f,
-		"a failover by the word of %s: %s is left out; writes that only it has may be lost. Keep it closed, "
+		"a failover by the word of %s: %s is left out; writes that only it has may be lost. Keep it "
+		"closed, "
 		"and seed it anew from %s",
 		f->word.user, f->old_side.server->conf->name, f->new_side.server->conf->name);
 	(void)runner_undo(f, "lock");

@@ -23,8 +23,13 @@ static void set_ms(struct wire *o, const char *key, int64_t us)
 
 static struct wire *step_wire(const struct flip *f, int row)
 {
-	static const char *const words[] = {[STEP_PENDING] = "pending", [STEP_RUNNING] = "running", [STEP_DONE] = "done",
-		[STEP_WAS_SKIPPED] = "skipped", [STEP_FAILED] = "failed", [STEP_UNKNOWN] = "unknown", [STEP_UNDONE] = "undone"};
+	static const char *const words[] = {[STEP_PENDING] = "pending",
+		[STEP_RUNNING] = "running",
+		[STEP_DONE] = "done",
+		[STEP_WAS_SKIPPED] = "skipped",
+		[STEP_FAILED] = "failed",
+		[STEP_UNKNOWN] = "unknown",
+		[STEP_UNDONE] = "undone"};
 	const struct step_state *st = &f->st[row];
 	struct wire *o = wire_object();
 
@@ -47,8 +52,8 @@ void flip_emit_kept(struct flip *f)
 	}
 }
 
-/* Telling clients and the log costs processor time: in the blackout it is put off, but for no longer than people can
- * see. */
+/* Telling clients and the log costs processor time: in the blackout it is put off, but for no longer than
+ * people can see. */
 void flip_emit_step(struct flip *f, int row)
 {
 	struct wire *o;
@@ -66,7 +71,8 @@ int64_t flip_blackout_us(const struct flip *f)
 {
 	if (!f->recovered && f->opened_us && f->fence_us && f->opened_us >= f->fence_us)
 		return f->opened_us - f->fence_us;
-	if (f->opened_wall_ms && f->fence_wall_ms && f->opened_wall_ms >= f->fence_wall_ms) /* over a restart */
+	if (f->opened_wall_ms && f->fence_wall_ms &&
+		f->opened_wall_ms >= f->fence_wall_ms) /* over a restart */
 		return (f->opened_wall_ms - f->fence_wall_ms) * 1000;
 	return -1;
 }
@@ -102,16 +108,20 @@ static void set_attempts(const struct flip *f, struct wire *doc)
 
 static void set_endpoints(const struct flip *f, struct wire *doc)
 {
-	static const char *const words[] = {
-		[EP_PENDING] = "pending", [EP_SWITCHED] = "switched", [EP_REVERTED] = "reverted", [EP_FAILED] = "failed"};
+	static const char *const words[] = {[EP_PENDING] = "pending",
+		[EP_SWITCHED] = "switched",
+		[EP_REVERTED] = "reverted",
+		[EP_FAILED] = "failed"};
 	struct wire *a = wire_set_array(doc, "endpoints");
 
 	for (int i = 0; i < f->conf->nendpoints; i++) {
 		const struct conf_endpoint *e = &f->conf->endpoints[i];
 		struct wire *o = wire_add_object(a);
 		wire_set_str(o, "name", e->label);
-		wire_set_str(o, "type", f->cluster->endpoint_ops[i] ? f->cluster->endpoint_ops[i]->type : NULL);
-		wire_set_str(o, "from", e->value[f->from].n ? e->value[f->from].v[0] : conf_side_name(f->from));
+		wire_set_str(
+			o, "type", f->cluster->endpoint_ops[i] ? f->cluster->endpoint_ops[i]->type : NULL);
+		wire_set_str(
+			o, "from", e->value[f->from].n ? e->value[f->from].v[0] : conf_side_name(f->from));
 		wire_set_str(o, "to", e->value[f->to].n ? e->value[f->to].v[0] : conf_side_name(f->to));
 		wire_set_str(o, "state", words[f->ends[i].state]);
 	}

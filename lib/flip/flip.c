@@ -1,5 +1,6 @@
 /*
- * flip: the step table, and the life of one flip: made, told about, ended. The only place that changes its state.
+ * flip: the step table, and the life of one flip: made, told about, ended. The only place that changes its
+ * state.
  *
  *     RUNNING --> ENDED          RUNNING --> RECOVERING (a roll back that cannot finish, a restart)
  *     RUNNING --> STUCK          STUCK --> RECOVERING --> ENDED | STUCK
@@ -16,49 +17,151 @@
 #include "lib/flip/flip_priv.h"
 
 const struct step steps[] = {
-	{.name = "preflight", .side = "both", .does = "runs every check; any refusal ends the flip with nothing changed",
-		.run = step_preflight, .limit_ms = 60000, .kind = BACK},
-	{.name = "lock", .side = "both", .does = "takes the cluster's lock on both servers and writes the flip's row on old",
-		.run = step_lock, .undo = step_lock_undo, .undone = step_lock_undone, .limit_ms = 15000, .changes = true,
+	{.name = "preflight",
+		.side = "both",
+		.does = "runs every check; any refusal ends the flip with nothing changed",
+		.run = step_preflight,
+		.limit_ms = 60000,
 		.kind = BACK},
-	{.name = "flush", .side = "old", .does = "writes dirty tables out with FLUSH LOCAL TABLES, bounded",
-		.run = step_flush, .limit_ms = 10000, .kind = BACK},
-	{.name = "drain", .side = "both", .does = "waits for a moment of low lag without long statements or transactions",
-		.run = step_drain, .limit_ms = 0, .kind = BACK},
-	{.name = "events", .side = "old", .does = "stops the event scheduler on old and makes new's semi-sync unable to hang",
-		.run = step_events, .undo = step_events_undo, .undone = step_events_undone, .limit_ms = 10000,
-		.changes = true, .kind = BACK},
-	{.name = "fence", .side = "both", .does = "proves new closed, then closes old to writes: the blackout starts",
-		.run = step_fence, .verify = step_fence_verify, .undo = step_fence_undo, .undone = step_fence_undone,
-		.limit_ms = 0, .changes = true, .kind = BACK},
-	{.name = "kill", .side = "old", .does = "kills every session that could write, until none is left",
-		.run = step_kill, .limit_ms = 0, .early = "fence", .kind = BACK},
-	{.name = "coordinates", .side = "old", .does = "takes the final position of old together with the proof of its fence",
-		.run = step_coordinates, .limit_ms = 5000, .kind = BACK},
-	{.name = "endpoints", .side = "", .does = "switches DNS and other endpoints to new, each by compare-and-swap",
-		.run = step_endpoints, .verify = step_endpoints_verify, .undo = step_endpoints_undo,
-		.undone = step_endpoints_undone, .limit_ms = 0, .early = "coordinates", .changes = true, .kind = BACK},
-	{.name = "intent", .side = "", .does = "makes durable that new may open and old may not",
-		.run = step_intent, .undo = step_intent_undo, .undone = step_intent_undone, .limit_ms = 5000, .changes = true,
+	{.name = "lock",
+		.side = "both",
+		.does = "takes the cluster's lock on both servers and writes the flip's row on old",
+		.run = step_lock,
+		.undo = step_lock_undo,
+		.undone = step_lock_undone,
+		.limit_ms = 15000,
+		.changes = true,
+		.kind = BACK},
+	{.name = "flush",
+		.side = "old",
+		.does = "writes dirty tables out with FLUSH LOCAL TABLES, bounded",
+		.run = step_flush,
+		.limit_ms = 10000,
+		.kind = BACK},
+	{.name = "drain",
+		.side = "both",
+		.does = "waits for a moment of low lag without long statements or transactions",
+		.run = step_drain,
+		.limit_ms = 0,
+		.kind = BACK},
+	{.name = "events",
+		.side = "old",
+		.does = "stops the event scheduler on old and makes new's semi-sync unable to hang",
+		.run = step_events,
+		.undo = step_events_undo,
+		.undone = step_events_undone,
+		.limit_ms = 10000,
+		.changes = true,
+		.kind = BACK},
+	{.name = "fence",
+		.side = "both",
+		.does = "proves new closed, then closes old to writes: the blackout starts",
+		.run = step_fence,
+		.verify = step_fence_verify,
+		.undo = step_fence_undo,
+		.undone = step_fence_undone,
+		.limit_ms = 0,
+		.changes = true,
+		.kind = BACK},
+	{.name = "kill",
+		.side = "old",
+		.does = "kills every session that could write, until none is left",
+		.run = step_kill,
+		.limit_ms = 0,
+		.early = "fence",
+		.kind = BACK},
+	{.name = "coordinates",
+		.side = "old",
+		.does = "takes the final position of old together with the proof of its fence",
+		.run = step_coordinates,
+		.limit_ms = 5000,
+		.kind = BACK},
+	{.name = "endpoints",
+		.side = "",
+		.does = "switches DNS and other endpoints to new, each by compare-and-swap",
+		.run = step_endpoints,
+		.verify = step_endpoints_verify,
+		.undo = step_endpoints_undo,
+		.undone = step_endpoints_undone,
+		.limit_ms = 0,
+		.early = "coordinates",
+		.changes = true,
+		.kind = BACK},
+	{.name = "intent",
+		.side = "",
+		.does = "makes durable that new may open and old may not",
+		.run = step_intent,
+		.undo = step_intent_undo,
+		.undone = step_intent_undone,
+		.limit_ms = 5000,
+		.changes = true,
 		.kind = PIVOT},
-	{.name = "sync", .side = "new", .does = "waits in the server until new has applied exactly old's final position",
-		.run = step_sync, .limit_ms = 0, .either = true, .kind = BACK},
-	{.name = "verify", .side = "both", .does = "proves that new has everything: position, marker row, policy",
-		.run = step_verify, .limit_ms = 0, .either = true, .kind = BACK},
-	{.name = "open", .side = "new", .does = "opens new to writes: the blackout ends",
-		.run = step_open, .verify = step_open_verify, .limit_ms = 0, .changes = true, .kind = FORWARD},
-	{.name = "detach", .side = "new", .does = "makes new forget its replication from old",
-		.run = step_detach, .verify = step_detach_verify, .limit_ms = 0, .changes = true, .kind = FORWARD},
-	{.name = "reverse", .side = "old", .does = "makes old, still closed, a replica of new",
-		.run = step_reverse, .verify = step_reverse_verify, .limit_ms = 0, .changes = true, .kind = FORWARD},
-	{.name = "flush_again", .side = "old", .does = "writes out what the flip left dirty on old",
-		.run = step_flush_again, .limit_ms = 10000, .late = true, .kind = FORWARD},
-	{.name = "repoint", .side = "replicas", .does = "makes every further replica follow new once it has all of old",
-		.run = step_repoint, .limit_ms = 0, .late = true, .changes = true, .kind = FORWARD},
-	{.name = "propagate", .side = "", .does = "waits until every authoritative server of every zone shows new",
-		.run = step_propagate, .limit_ms = 0, .late = true, .kind = FORWARD},
-	{.name = "finish", .side = "both", .does = "restores settings, closes the flip's row, releases the locks, reports",
-		.run = step_finish, .limit_ms = 30000, .kind = FORWARD},
+	{.name = "sync",
+		.side = "new",
+		.does = "waits in the server until new has applied exactly old's final position",
+		.run = step_sync,
+		.limit_ms = 0,
+		.either = true,
+		.kind = BACK},
+	{.name = "verify",
+		.side = "both",
+		.does = "proves that new has everything: position, marker row, policy",
+		.run = step_verify,
+		.limit_ms = 0,
+		.either = true,
+		.kind = BACK},
+	{.name = "open",
+		.side = "new",
+		.does = "opens new to writes: the blackout ends",
+		.run = step_open,
+		.verify = step_open_verify,
+		.limit_ms = 0,
+		.changes = true,
+		.kind = FORWARD},
+	{.name = "detach",
+		.side = "new",
+		.does = "makes new forget its replication from old",
+		.run = step_detach,
+		.verify = step_detach_verify,
+		.limit_ms = 0,
+		.changes = true,
+		.kind = FORWARD},
+	{.name = "reverse",
+		.side = "old",
+		.does = "makes old, still closed, a replica of new",
+		.run = step_reverse,
+		.verify = step_reverse_verify,
+		.limit_ms = 0,
+		.changes = true,
+		.kind = FORWARD},
+	{.name = "flush_again",
+		.side = "old",
+		.does = "writes out what the flip left dirty on old",
+		.run = step_flush_again,
+		.limit_ms = 10000,
+		.late = true,
+		.kind = FORWARD},
+	{.name = "repoint",
+		.side = "replicas",
+		.does = "makes every further replica follow new once it has all of old",
+		.run = step_repoint,
+		.limit_ms = 0,
+		.late = true,
+		.changes = true,
+		.kind = FORWARD},
+	{.name = "propagate",
+		.side = "",
+		.does = "waits until every authoritative server of every zone shows new",
+		.run = step_propagate,
+		.limit_ms = 0,
+		.late = true,
+		.kind = FORWARD},
+	{.name = "finish",
+		.side = "both",
+		.does = "restores settings, closes the flip's row, releases the locks, reports",
+		.run = step_finish,
+		.limit_ms = 30000,
+		.kind = FORWARD},
 };
 const int steps_count = (int)COUNT_OF(steps);
 _Static_assert(COUNT_OF(steps) <= STEPS_MAX, "struct flip keeps a state for each row");
@@ -72,10 +175,16 @@ int step_index(const char *name)
 	return -1;
 }
 
-static const char *const state_names[] = {[FLIP_SCHEDULED] = "scheduled", [FLIP_RUNNING] = "running",
-	[FLIP_RECOVERING] = "recovering", [FLIP_STUCK] = "stuck", [FLIP_ENDED] = "ended"};
-static const char *const outcome_names[] = {[FLIP_DONE] = "done", [FLIP_NOTHING_TO_DO] = "nothing_to_do",
-	[FLIP_REFUSED] = "refused", [FLIP_ABORTED] = "aborted", [FLIP_ROLLED_BACK] = "rolled_back",
+static const char *const state_names[] = {[FLIP_SCHEDULED] = "scheduled",
+	[FLIP_RUNNING] = "running",
+	[FLIP_RECOVERING] = "recovering",
+	[FLIP_STUCK] = "stuck",
+	[FLIP_ENDED] = "ended"};
+static const char *const outcome_names[] = {[FLIP_DONE] = "done",
+	[FLIP_NOTHING_TO_DO] = "nothing_to_do",
+	[FLIP_REFUSED] = "refused",
+	[FLIP_ABORTED] = "aborted",
+	[FLIP_ROLLED_BACK] = "rolled_back",
 	[FLIP_OUTCOME_STUCK] = "stuck"};
 
 const char *flip_state_name(enum flip_state s)
@@ -95,8 +204,8 @@ static void flip_make_id(char *buf, size_t size)
 	char t[32];
 
 	clock_format_rfc3339(clock_wall_ms(), t, sizeof(t));
-	snprintf(buf, size, "%.4s%.2s%.2s-%.2s%.2s%.2s-%.3s-%x%02x", t, t + 5, t + 8, t + 11, t + 14, t + 17, t + 20,
-		(unsigned)getpid() & 0xffff, ++counter & 0xff);
+	snprintf(buf, size, "%.4s%.2s%.2s-%.2s%.2s%.2s-%.3s-%x%02x", t, t + 5, t + 8, t + 11, t + 14, t + 17,
+		t + 20, (unsigned)getpid() & 0xffff, ++counter & 0xff);
 }
 
 static void flip_init_sides(struct flip *f)
@@ -105,8 +214,14 @@ static void flip_init_sides(struct flip *f)
 
 	f->old_side = (struct flip_side){.side = f->from, .server = &c->side[f->from]};
 	f->new_side = (struct flip_side){.side = f->to, .server = &c->side[f->to]};
-	f->ctx = (struct provider_ctx){.cluster = f->conf->name, .run = f->run, .flip_id = f->id, .step = "",
-		.from = f->from, .to = f->to, .old_server = &f->conf->side[f->from], .new_server = &f->conf->side[f->to]};
+	f->ctx = (struct provider_ctx){.cluster = f->conf->name,
+		.run = f->run,
+		.flip_id = f->id,
+		.step = "",
+		.from = f->from,
+		.to = f->to,
+		.old_server = &f->conf->side[f->from],
+		.new_server = &f->conf->side[f->to]};
 }
 
 static struct flip *flip_alloc(struct cluster *c, struct journal *j, const char *run)
@@ -157,19 +272,23 @@ static enum flip_state state_by_name(const char *s)
 	return FLIP_RECOVERING;
 }
 
-/* After so long the servers may have been in somebody's hands: nothing is done before an operator has looked. */
+/* After so long the servers may have been in somebody's hands: nothing is done before an operator has looked.
+ */
 static void wait_for_resolve(struct flip *f)
 {
 	struct err err = {0};
 
 	f->state = FLIP_STUCK;
 	f->outcome = FLIP_OUTCOME_STUCK;
-	err_set(&err, -ETIME, "the flip was left unfinished for longer than recover_within; nothing has been touched since");
+	err_set(&err, -ETIME,
+		"the flip was left unfinished for longer than recover_within; nothing has been touched "
+		"since");
 	err_hint(&err, "see what both servers show, then: flipctl resolve %s", f->conf->name);
 	flip_fail(f, "", &err);
 }
 
-int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, const char *run, struct flip **ret, struct err *err)
+int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, const char *run,
+	struct flip **ret, struct err *err)
 {
 	struct flip *f = flip_alloc(c, j, run);
 	struct journal_flip jf = {0};
@@ -263,8 +382,9 @@ void flip_set_state(struct flip *f, enum flip_state state)
 	}
 }
 
-/* The outcome is on disk before anybody is told; where it cannot be, the flip stays unfinished in the journal and the
- * next start decides again from what the servers show: harmless, since every end is reached by looking. */
+/* The outcome is on disk before anybody is told; where it cannot be, the flip stays unfinished in the journal
+ * and the next start decides again from what the servers show: harmless, since every end is reached by
+ * looking. */
 void MAY_WAIT flip_end(struct flip *f, enum flip_outcome outcome)
 {
 	bool stuck = outcome == FLIP_OUTCOME_STUCK;
@@ -278,8 +398,8 @@ void MAY_WAIT flip_end(struct flip *f, enum flip_outcome outcome)
 	flip_set_state(f, stuck ? FLIP_STUCK : FLIP_ENDED);
 	doc = flip_document(f, true);
 	text = wire_dump(doc, 0);
-	if (f->journal_begun && journal_save(f->journal, f->id, flip_state_name(f->state), flip_outcome_name(outcome),
-					f->ended_wall_ms, text, &err) < 0)
+	if (f->journal_begun && journal_save(f->journal, f->id, flip_state_name(f->state),
+					flip_outcome_name(outcome), f->ended_wall_ms, text, &err) < 0)
 		flip_warn(f, "the outcome could not be written to the journal: %s", err_text(&err));
 	free(text);
 	wire_free(doc);
@@ -343,15 +463,19 @@ int flip_rc(enum act act, const struct err *err)
 
 int flip_abort(struct flip *f, const char *why, struct err *err)
 {
-	/* An opening under way can still be withdrawn: killed, seen gone, and new asked whether it had opened. */
-	bool presumed_open = f->intent && !f->revoked && f->open_unknown && (f->state != FLIP_RUNNING || f->rolling_back);
+	/* An opening under way can still be withdrawn: killed, seen gone, and new asked whether it had
+	 * opened. */
+	bool presumed_open =
+		f->intent && !f->revoked && f->open_unknown && (f->state != FLIP_RUNNING || f->rolling_back);
 
 	if (f->opened || presumed_open)
-		return err_set(err, -EALREADY, "too late: %s is open, or must be taken for open", f->new_side.server->conf->name);
+		return err_set(err, -EALREADY, "too late: %s is open, or must be taken for open",
+			f->new_side.server->conf->name);
 	if (f->rolling_back)
 		f->aborting = true; /* and does not go forward after all */
 	if (f->state != FLIP_RUNNING || f->rolling_back)
-		return f->rolling_back || f->state == FLIP_RECOVERING ? 0 : err_set(err, -ESRCH, "nothing runs");
+		return f->rolling_back || f->state == FLIP_RECOVERING ? 0
+								      : err_set(err, -ESRCH, "nothing runs");
 	f->aborting = true;
 	if (!f->stop_why[0])
 		str_copy(f->stop_why, sizeof(f->stop_why), why);

@@ -20,18 +20,19 @@ struct wire;
 enum step_kind { BACK, PIVOT, FORWARD }; /* before, at, after the intent */
 
 struct step {
-	const char *name;  /* the word in journal, log, status, metric and man page */
-	const char *side;  /* "old", "new", "both", "replicas", "" */
-	const char *does;  /* one sentence for the operator */
-	int MAY_WAIT (*run)(struct flip *, struct err *);    /* acts; idempotent */
-	int MAY_WAIT (*verify)(struct flip *, struct err *); /* asks the world, never memory; NULL: run proves itself */
+	const char *name; /* the word in journal, log, status, metric and man page */
+	const char *side; /* "old", "new", "both", "replicas", "" */
+	const char *does; /* one sentence for the operator */
+	int MAY_WAIT (*run)(struct flip *, struct err *); /* acts; idempotent */
+	int MAY_WAIT (*verify)(
+		struct flip *, struct err *); /* asks the world, never memory; NULL: run proves itself */
 	int MAY_WAIT (*undo)(struct flip *, struct err *);   /* idempotent; safe if run never acted */
 	int MAY_WAIT (*undone)(struct flip *, struct err *); /* proof of the undo */
 	int64_t limit_ms;
 	const char *early; /* may start when this row starts; joined, verified, journaled at its own place */
-	bool late;         /* joined before finish */
-	bool changes;      /* changes the world: then undo and undone are needed before the pivot */
-	bool either;       /* changes nothing: before or after the PIVOT, as the chosen order says */
+	bool late;	   /* joined before finish */
+	bool changes;	   /* changes the world: then undo and undone are needed before the pivot */
+	bool either;	   /* changes nothing: before or after the PIVOT, as the chosen order says */
 	enum step_kind kind;
 };
 
@@ -43,31 +44,41 @@ int steps_check(const struct step *table, int n, struct err *) MUSTCHECK;
 char *steps_print(bool dot);
 
 enum flip_state { FLIP_SCHEDULED, FLIP_RUNNING, FLIP_RECOVERING, FLIP_STUCK, FLIP_ENDED };
-enum flip_outcome { FLIP_NO_OUTCOME, FLIP_DONE, FLIP_NOTHING_TO_DO, FLIP_REFUSED, FLIP_ABORTED, FLIP_ROLLED_BACK, FLIP_OUTCOME_STUCK };
+enum flip_outcome {
+	FLIP_NO_OUTCOME,
+	FLIP_DONE,
+	FLIP_NOTHING_TO_DO,
+	FLIP_REFUSED,
+	FLIP_ABORTED,
+	FLIP_ROLLED_BACK,
+	FLIP_OUTCOME_STUCK
+};
 const char *flip_state_name(enum flip_state);
 const char *flip_outcome_name(enum flip_outcome); /* NULL for none */
 
 struct flip_request {
 	enum conf_side to;
 	int64_t max_lag_ms, max_blackout_ms; /* -1: as configured */
-	char user[64];                       /* who asked */
+	char user[64];			     /* who asked */
 	int64_t uid, pid;
-	const char *group;                   /* or NULL */
+	const char *group; /* or NULL */
 };
 
 /* Told after every change; on the flip's fiber; must not wait. type: accepted, step, killed, ended. */
 typedef void (*flip_event_fn)(const struct flip *, const char *type, const struct wire *detail, void *arg);
 
-/* A new flip with a new id. The cluster is borrowed and outlives it; it keeps its own reference to the snapshot. */
+/* A new flip with a new id. The cluster is borrowed and outlives it; it keeps its own reference to the
+ * snapshot. */
 struct flip *flip_new(struct cluster *, struct journal *, const struct flip_request *, const char *run);
 /* A flip found unfinished in the journal, to be recovered. 0 or negative errno. */
-int MAY_WAIT flip_load(struct cluster *, struct journal *, const char *flip_id, const char *run, struct flip **ret,
-	struct err *) MUSTCHECK;
-void flip_free(struct flip *); /* after its fiber has returned; takes NULL */
+int MAY_WAIT flip_load(struct cluster *, struct journal *, const char *flip_id, const char *run,
+	struct flip **ret, struct err *) MUSTCHECK;
+void flip_free(struct flip *);				     /* after its fiber has returned; takes NULL */
 void flip_on_event(struct flip *, flip_event_fn, void *arg); /* any number of times; fn, arg identify it */
 void flip_off_event(struct flip *, flip_event_fn, void *arg);
 
-/* Runs the whole flip in the calling fiber; returns when it has ended or is stuck (see flip_state, flip_outcome). */
+/* Runs the whole flip in the calling fiber; returns when it has ended or is stuck (see flip_state,
+ * flip_outcome). */
 void MAY_WAIT flip_run(struct flip *);
 /* Recovery of a loaded or stuck flip, in the calling fiber; the same end. */
 void MAY_WAIT flip_recover(struct flip *);
@@ -91,10 +102,10 @@ void flip_terminate(struct flip *);
 const char *flip_id(const struct flip *);
 enum flip_state flip_get_state(const struct flip *);
 enum flip_outcome flip_get_outcome(const struct flip *);
-bool flip_past_preflight(const struct flip *);  /* preflight has ended, well or not */
-bool flip_rolling_back(const struct flip *);    /* it goes back to how it was */
-bool flip_settling(const struct flip *);        /* open is confirmed, what follows is late work */
-enum conf_side flip_from(const struct flip *);  /* old */
+bool flip_past_preflight(const struct flip *);	/* preflight has ended, well or not */
+bool flip_rolling_back(const struct flip *);	/* it goes back to how it was */
+bool flip_settling(const struct flip *);	/* open is confirmed, what follows is late work */
+enum conf_side flip_from(const struct flip *);	/* old */
 const char *flip_step_now(const struct flip *); /* name of the step that runs, or NULL */
 /* The flip's JSON document; steps, checks, killed when whole. A new value. */
 struct wire *flip_document(const struct flip *, bool whole);

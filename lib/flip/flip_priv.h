@@ -1,7 +1,7 @@
 /*
- * flip_priv: one flip's own state, shared by the rooms of lib/flip: flip.c (table, life), runner.c (runs the table),
- * steps_*.c (the rows), decide.c (roll back and recovery, one engine), guard.c (proofs while it matters), journaling.c,
- * document.c (JSON), plan.c.
+ * flip_priv: one flip's own state, shared by the rooms of lib/flip: flip.c (table, life), runner.c (runs the
+ * table), steps_*.c (the rows), decide.c (roll back and recovery, one engine), guard.c (proofs while it
+ * matters), journaling.c, document.c (JSON), plan.c.
  */
 #ifndef FLIP_FLIP_PRIV_H
 #define FLIP_FLIP_PRIV_H
@@ -12,33 +12,41 @@
 #include "lib/model/wire.h"
 
 #define STEPS_MAX 24
-#define MARKS_MAX 64       /* sessions a flip opens on one side, over restarts too */
-#define STEP_SKIPPED 1     /* a run answered: nothing to do here */
+#define MARKS_MAX 64	   /* sessions a flip opens on one side, over restarts too */
+#define STEP_SKIPPED 1	   /* a run answered: nothing to do here */
 #define ROUND_TRIP_MS 3000 /* a server that takes longer for a plain statement counts as not answering */
 
-enum step_status { STEP_PENDING, STEP_RUNNING, STEP_DONE, STEP_WAS_SKIPPED, STEP_FAILED, STEP_UNKNOWN, STEP_UNDONE };
+enum step_status {
+	STEP_PENDING,
+	STEP_RUNNING,
+	STEP_DONE,
+	STEP_WAS_SKIPPED,
+	STEP_FAILED,
+	STEP_UNKNOWN,
+	STEP_UNDONE
+};
 
 struct step_state {
 	enum step_status status;
 	int64_t started_wall_ms, started_us, duration_us; /* duration -1 while none */
 	char detail[256];
-	struct fiber *fiber;      /* early and late rows */
+	struct fiber *fiber; /* early and late rows */
 	bool spawned, finished, unsaid;
-	int result;               /* of the fiber, once done */
+	int result; /* of the fiber, once done */
 	struct err err;
-	bool begun;               /* ever run, in this life or (by the journal) an earlier one: its undo is due */
+	bool begun; /* ever run, in this life or (by the journal) an earlier one: its undo is due */
 };
 
 struct flip_side {
 	enum conf_side side;
 	struct cluster_server *server;
 	struct session *lock, *act, *reaper;
-	bool locked;              /* lock holds the cluster's named lock */
-	bool busy;                /* a statement is under way on lock */
+	bool locked;			/* lock holds the cluster's named lock */
+	bool busy;			/* a statement is under way on lock */
 	struct facts_identity identity; /* as first seen by this flip; server_id 0: not yet */
 	int nmarks;
 	struct session_mark marks[MARKS_MAX];
-	bool out_of_reach;        /* as last looked at */
+	bool out_of_reach; /* as last looked at */
 };
 
 struct victim {
@@ -52,7 +60,7 @@ struct attempt {
 	char blockers[256];
 };
 
-struct flip_end_state {           /* an endpoint's part */
+struct flip_end_state { /* an endpoint's part */
 	enum { EP_PENDING, EP_SWITCHED, EP_REVERTED, EP_FAILED } state;
 	bool begun;
 };
@@ -63,7 +71,7 @@ struct flip {
 	struct cluster *cluster;
 	struct conf *snapshot;
 	const struct conf_cluster *conf;
-	struct conf_policy policy;      /* with the request's overrides */
+	struct conf_policy policy; /* with the request's overrides */
 	struct journal *journal;
 	struct arena *arena;
 	char id[64], run[64], host[128];
@@ -76,18 +84,18 @@ struct flip {
 
 	struct flip_side old_side, new_side;
 	struct step_state st[STEPS_MAX];
-	struct fiber_cond row_cond;     /* an early or late row has returned */
-	int order[STEPS_MAX];           /* rows in the order they run or are joined */
+	struct fiber_cond row_cond; /* an early or late row has returned */
+	int order[STEPS_MAX];	    /* rows in the order they run or are joined */
 	int norder;
 	bool guarded, kill_late, use_gtid;
-	bool journal_begun;             /* the flip has its row in the journal */
-	bool row_written;               /* the flip's row was written on old */
-	bool closing;                   /* its row is being closed by ourselves */
+	bool journal_begun; /* the flip has its row in the journal */
+	bool row_written;   /* the flip's row was written on old */
+	bool closing;	    /* its row is being closed by ourselves */
 
 	struct preflight preflight;
-	int nbypass;                    /* accounts that walk through old's fence */
-	struct facts_account *bypass;   /* in the arena */
-	struct session *fence_probe;    /* as the probe account, on old; warm before the fence */
+	int nbypass;			   /* accounts that walk through old's fence */
+	struct facts_account *bypass;	   /* in the arena */
+	struct session *fence_probe;	   /* as the probe account, on old; warm before the fence */
 	struct facts old_facts, new_facts; /* as preflight or drain last saw them */
 	struct provider_ctx ctx;
 
@@ -98,70 +106,72 @@ struct flip {
 	/* the fence */
 	int attempt;
 	bool fence_journaled, fence_issued, fence_answered, fence_refused;
-	struct fence_write {               /* the write of the probe account that the fence must refuse */
+	struct fence_write { /* the write of the probe account that the fence must refuse */
 		struct session *session;
 		struct fiber *fiber;
 		enum act act;
 		struct err err;
 	} fence_write;
-	int64_t fence_us, fence_wall_ms;   /* when it was issued: the blackout begins */
+	int64_t fence_us, fence_wall_ms; /* when it was issued: the blackout begins */
 	struct fiber_cond fence_cond;
-	struct facts_position baseline;    /* new's own log before the fence: F0 is measured from it; the way back */
+	struct facts_position
+		baseline; /* new's own log before the fence: F0 is measured from it; the way back */
 	bool has_baseline;
-	struct facts_position final;       /* old's */
+	struct facts_position final; /* old's */
 	bool has_final;
-	struct facts_position repoint;     /* new's, between its last applied and its first own write (file mode) */
+	struct facts_position
+		repoint; /* new's, between its last applied and its first own write (file mode) */
 	char blockers_seen[256];
 
 	/* the intent and the opening */
-	bool intent_durable;               /* known to be on disk: only then may new be opened */
+	bool intent_durable; /* known to be on disk: only then may new be opened */
 	bool intent, revoked, open_sent, open_unknown, opened;
 	int64_t opened_us, opened_wall_ms;
 	struct fiber_cond opened_cond;
 	struct fiber *prover;
 	bool prover_stop, proof_failed;
 	struct err proof_err;
-	struct fiber_mutex proof_mutex;    /* proofs and the opening share lock sessions */
+	struct fiber_mutex proof_mutex; /* proofs and the opening share lock sessions */
 	struct fiber_cond prover_cond;
-	bool old_out;                      /* old is kept out: not made a replica */
+	bool old_out; /* old is kept out: not made a replica */
 
 	/* budget and cancel */
-	struct fiber *fiber;               /* that runs flip_run or flip_recover */
-	struct fiber *budget;              /* cancels at max_blackout */
-	bool hush;                         /* in the first moments of the blackout: steps are told afterwards */
-	char stop_why[256];                /* why it was asked to stop; empty: it was not */
+	struct fiber *fiber;  /* that runs flip_run or flip_recover */
+	struct fiber *budget; /* cancels at max_blackout */
+	bool hush;	      /* in the first moments of the blackout: steps are told afterwards */
+	char stop_why[256];   /* why it was asked to stop; empty: it was not */
 	bool aborting, terminating, out_of_time;
 	struct flip_word word;
-	bool recovered;                    /* came from the journal */
-	int64_t look_since_us;             /* recovery: when it first looked */
-	int64_t blind_since_us;            /* old was opened while new was out of reach */
+	bool recovered;		/* came from the journal */
+	int64_t look_since_us;	/* recovery: when it first looked */
+	int64_t blind_since_us; /* old was opened while new was out of reach */
 
 	struct probe *probe;
 	struct probe_result probe_result;
 	bool has_probe_result;
-	int64_t predicted_us;              /* -1 */
+	int64_t predicted_us; /* -1 */
 	int nvictims, victims_cap;
 	struct victim *victims;
 	int nattempts;
 	struct attempt attempts[16];
-	struct flip_end_state *ends;       /* conf->nendpoints */
+	struct flip_end_state *ends; /* conf->nendpoints */
 	int nwarnings;
 	char *warnings[32];
-	struct err error;                  /* why it did not end as asked */
+	struct err error; /* why it did not end as asked */
 	char error_step[32];
 	struct {
 		flip_event_fn fn;
 		void *arg;
 	} listeners[LISTENERS_MAX];
 	int nlisteners;
-	struct wire *past;                 /* a loaded flip: its document as last saved, for what is not in the records */
+	struct wire *past; /* a loaded flip: its document as last saved, for what is not in the records */
 };
 
 /* flip.c */
-int step_index(const char *name);  /* asserts that it is there */
+int step_index(const char *name); /* asserts that it is there */
 void flip_set_state(struct flip *, enum flip_state);
 void flip_warn(struct flip *, const char *fmt, ...) PRINTF(2, 3);
-void flip_fail(struct flip *, const char *step, const struct err *); /* keeps the first */
+void flip_fail(struct flip *, const char *step, const struct err *);  /* keeps the first */
 void flip_emit(struct flip *, const char *type, struct wire *detail); /* frees detail */
 void flip_emit_step(struct flip *, int row);
 void flip_emit_kept(struct flip *); /* what was kept back in the blackout */
@@ -170,12 +180,13 @@ int64_t flip_deadline(int64_t ms);
 void flip_step_detail(struct flip *, const char *step, const char *fmt, ...) PRINTF(3, 4);
 /* An act's answer as an error code: 0, -EREMOTEIO refused (or err's own code), -EUNATCH unknown. */
 int flip_rc(enum act, const struct err *);
-void flip_end(struct flip *, enum flip_outcome);  /* MAY_WAIT: saves, then state */
+void flip_end(struct flip *, enum flip_outcome); /* MAY_WAIT: saves, then state */
 /* Closes every session of the flip. */
 void flip_close_sessions(struct flip *);
 
 /* journaling.c */
-int MAY_WAIT jn_write(struct flip *, const char *kind, const char *step, struct wire *data, bool durable, struct err *);
+int MAY_WAIT jn_write(
+	struct flip *, const char *kind, const char *step, struct wire *data, bool durable, struct err *);
 struct wire *jn_position(const struct facts_position *);
 void jn_read_position(const struct wire *, struct facts_position *ret);
 struct wire *jn_mark(const struct session_mark *);
@@ -186,29 +197,34 @@ void jn_replay(struct flip *, const struct journal_record *, int n);
 
 /* runner.c */
 void runner_order(struct flip *);
-/* Runs the rows of the order from the row named (NULL: the first) to the end. 0, or the error of the failing row
- * (its name in f->error_step). */
+/* Runs the rows of the order from the row named (NULL: the first) to the end. 0, or the error of the failing
+ * row (its name in f->error_step). */
 int MAY_WAIT runner_run(struct flip *, const char *from_row, struct err *);
 /* Cancels and joins whatever early and late rows are under way. */
 void MAY_WAIT runner_stop_all(struct flip *);
 bool MAY_WAIT runner_undo(struct flip *, const char *row); /* false: not undone, warned of */
-/* One fence, from its issue to now, and who stood in its way: withdrawn, rolled back or followed by the opening. */
+/* One fence, from its issue to now, and who stood in its way: withdrawn, rolled back or followed by the
+ * opening. */
 void runner_note_attempt(struct flip *);
 
 /* sessions.c */
-int MAY_WAIT sess_open(struct flip *, struct flip_side *, enum session_role, int64_t deadline_us, struct err *);
+int MAY_WAIT sess_open(
+	struct flip *, struct flip_side *, enum session_role, int64_t deadline_us, struct err *);
 int MAY_WAIT sess_open_all(struct flip *, struct flip_side *, int64_t deadline_us, struct err *);
-/* Opens again whatever session but the locks' a withdrawn fence or a server has cost: before the fence nothing is lost
- * with them. */
+/* Opens again whatever session but the locks' a withdrawn fence or a server has cost: before the fence
+ * nothing is lost with them. */
 int MAY_WAIT sess_reopen(struct flip *, struct err *);
 void sess_tag(struct flip *, const char *step);
-/* Every statement of this flip on that side is known to be gone (SPEC.md, a statement outlives its client). */
-enum act MAY_WAIT sess_quiet(struct flip *, struct flip_side *, bool keep_lock, int64_t deadline_us, struct err *);
+/* Every statement of this flip on that side is known to be gone (SPEC.md, a statement outlives its client).
+ */
+enum act MAY_WAIT sess_quiet(
+	struct flip *, struct flip_side *, bool keep_lock, int64_t deadline_us, struct err *);
 
 /* steps_before.c */
 int MAY_WAIT side_take_lock(struct flip *, struct flip_side *, struct err *);
 int MAY_WAIT row_write(struct flip *, struct session *act, const char *state, struct err *);
-int64_t drain_lag_ms(const struct facts *old_facts, const struct facts *new_facts); /* by heartbeat; 0 not known */
+int64_t drain_lag_ms(
+	const struct facts *old_facts, const struct facts *new_facts); /* by heartbeat; 0 not known */
 
 /* steps_fence.c */
 int MAY_WAIT fence_write_end(struct flip *, struct err *);
@@ -218,7 +234,8 @@ void MAY_WAIT fence_write_drop(struct flip *);
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);
 void goal_of(const struct flip *, struct node_goal *ret);
 int MAY_WAIT open_other_fences(struct flip *, struct err *); /* of new: all but read_only; idempotent */
-int MAY_WAIT open_confirmed(struct flip *, struct err *); /* new answered that it is open: noted, then made durable */
+int MAY_WAIT open_confirmed(
+	struct flip *, struct err *); /* new answered that it is open: noted, then made durable */
 
 /* steps_after.c */
 void way_back(const struct flip *, struct node_follow *ret);
@@ -232,7 +249,8 @@ void MAY_WAIT settings_semi_sync_on(struct flip *);
 /* guard.c */
 void guard_start(struct flip *);
 void MAY_WAIT guard_stop(struct flip *);
-/* Judges a proof of old; the first good one becomes the final position. 0, or why the opening must be withdrawn. */
+/* Judges a proof of old; the first good one becomes the final position. 0, or why the opening must be
+ * withdrawn. */
 int guard_judge(struct flip *, const struct node_proof *, struct err *);
 /* One proof now, on the lock's own session. 0, or why the opening must be withdrawn. */
 int MAY_WAIT guard_prove(struct flip *, struct err *);
@@ -243,7 +261,8 @@ bool kill_exempt_user(const struct conf_policy *, const struct conf_server *, co
 bool kill_exempt(const struct flip *, const struct flip_side *, const struct facts_session *);
 
 /* decide.c */
-void MAY_WAIT decide_run(struct flip *);  /* roll back, forward or recovery: until the flip has ended or is stuck */
+void MAY_WAIT decide_run(
+	struct flip *); /* roll back, forward or recovery: until the flip has ended or is stuck */
 
 /* verify.c */
 int MAY_WAIT verify_prepare(struct flip *, struct err *);

@@ -1,9 +1,9 @@
 /*
- * guard: the proofs that hold a flip together while it matters. From `coordinates` until `open` is answered, old's
- * fence, lock and position are proven every 100 ms on the very session that has held the lock since before the fence
- * (a live session proves that the server did not restart). A missing proof or a position that moved cancels the flip's
- * fiber: the opening is withdrawn and decided as in recovery. After the opening the same fiber closes old again at once
- * if somebody opens it.
+ * guard: the proofs that hold a flip together while it matters. From `coordinates` until `open` is answered,
+ * old's fence, lock and position are proven every 100 ms on the very session that has held the lock since
+ * before the fence (a live session proves that the server did not restart). A missing proof or a position
+ * that moved cancels the flip's fiber: the opening is withdrawn and decided as in recovery. After the opening
+ * the same fiber closes old again at once if somebody opens it.
  */
 #include <errno.h>
 #include <string.h>
@@ -37,11 +37,13 @@ static int judge_proof(struct flip *f, const struct node_proof *p, struct err *e
 
 	err_server(err, name);
 	if (!p->holds_lock)
-		return err_set(err, -ENOLCK, "%s: the flip's lock is not held by its own session any more", name);
+		return err_set(
+			err, -ENOLCK, "%s: the flip's lock is not held by its own session any more", name);
 	if (!p->read_only && fences_read_only(f->old_side.server->conf))
 		return err_set(err, -EPERM, "%s: somebody has opened it (read_only is 0)", name);
 	if (f->has_final && position_moved(f, &p->position))
-		return err_set(err, -ESTALE, "%s: its position moved after the final one: %s:%llu, not %s:%llu", name,
+		return err_set(err, -ESTALE,
+			"%s: its position moved after the final one: %s:%llu, not %s:%llu", name,
 			p->position.file, (unsigned long long)p->position.pos, f->final.file,
 			(unsigned long long)f->final.pos);
 	return 0;
@@ -101,15 +103,18 @@ static int MAY_WAIT prove_new_closed(struct flip *f, struct err *err)
 	if (p.read_only || f->open_sent)
 		return 0;
 	err_server(err, f->new_side.server->conf->name);
-	return err_set(err, -EPERM, "%s: somebody has opened it before the flip did", f->new_side.server->conf->name);
+	return err_set(err, -EPERM, "%s: somebody has opened it before the flip did",
+		f->new_side.server->conf->name);
 }
 
-/* A restart of old takes the sessions with it: they are opened again, since a server that boots open must be seen. */
+/* A restart of old takes the sessions with it: they are opened again, since a server that boots open must be
+ * seen. */
 static bool MAY_WAIT old_sessions(struct flip *f)
 {
 	struct err err = {0};
 
-	if (f->old_side.lock && session_alive(f->old_side.lock) && f->old_side.reaper && session_alive(f->old_side.reaper))
+	if (f->old_side.lock && session_alive(f->old_side.lock) && f->old_side.reaper &&
+		session_alive(f->old_side.reaper))
 		return true;
 	if (f->st[step_index("kill")].spawned) /* the reaper is in its hands */
 		return f->old_side.lock && session_alive(f->old_side.lock);
@@ -128,10 +133,13 @@ static void MAY_WAIT close_old_again(struct flip *f)
 	if (fiber_mutex_lock(&f->proof_mutex, flip_deadline(PROOF_LIMIT_MS)) < 0)
 		return;
 	f->old_side.busy = true;
-	bool open = old_sessions(f) && node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &err) == ACT_DONE &&
+	bool open = old_sessions(f) &&
+		    node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &err) == ACT_DONE &&
 		    !p.read_only && fences_read_only(f->old_side.server->conf);
 	if (open) {
-		flip_warn(f, "%s was open after the flip had closed it, by a restart or somebody's hand: closed again",
+		flip_warn(f,
+			"%s was open after the flip had closed it, by a restart or somebody's hand: closed "
+			"again",
 			f->old_side.server->conf->name);
 		(void)!node_fence(f->old_side.lock, limit_ms, flip_deadline(limit_ms + 500), &err);
 	}
@@ -149,7 +157,8 @@ static void prover_fiber(void *arg)
 		struct err err = {0};
 		int rc = 0;
 
-		if (fiber_cond_wait(&f->prover_cond, flip_deadline(PROOF_EVERY_MS)) == -ECANCELED || f->prover_stop)
+		if (fiber_cond_wait(&f->prover_cond, flip_deadline(PROOF_EVERY_MS)) == -ECANCELED ||
+			f->prover_stop)
 			return;
 		if (f->opened)
 			close_old_again(f);
@@ -198,14 +207,17 @@ static bool is_listed(const struct conf_list *l, const char *user)
 	return false;
 }
 
-bool kill_exempt_user(const struct conf_policy *policy, const struct conf_server *server, const struct facts_session *s)
+bool kill_exempt_user(
+	const struct conf_policy *policy, const struct conf_server *server, const struct facts_session *s)
 {
-	static const char *const server_own[] = {"system user", "event_scheduler", "unauthenticated user", "rdsadmin", "rdsrepladmin"};
+	static const char *const server_own[] = {
+		"system user", "event_scheduler", "unauthenticated user", "rdsadmin", "rdsrepladmin"};
 
 	for (size_t i = 0; i < COUNT_OF(server_own); i++)
 		if (!strcmp(s->user, server_own[i]))
 			return true;
-	if (starts_with(s->command, "Binlog Dump") || starts_with(s->command, "Slave") || !strcmp(s->command, "Daemon"))
+	if (starts_with(s->command, "Binlog Dump") || starts_with(s->command, "Slave") ||
+		!strcmp(s->command, "Daemon"))
 		return true;
 	return str_eq(s->user, server->account.user) || is_listed(&policy->exempt_users, s->user) ||
 	       (policy->heartbeat_account.user && str_eq(s->user, policy->heartbeat_account.user));
@@ -223,7 +235,8 @@ bool kill_exempt(const struct flip *f, const struct flip_side *side, const struc
 	return s->id == probe[side->side];
 }
 
-/* The first word of a statement says enough of it; its text is kept only where the configuration asks for it. */
+/* The first word of a statement says enough of it; its text is kept only where the configuration asks for it.
+ */
 static void victim_digest(const struct flip *f, const struct facts_session *s, char *buf, size_t size)
 {
 	size_t n = f->policy.keep_text ? strlen(s->info) : strcspn(s->info, " \t\n(");
@@ -268,8 +281,8 @@ static bool is_recorded(const struct flip *f, const struct flip_side *side, uint
 	return false;
 }
 
-/* One sweep: kills everybody not exempt; *ret_left says how many it found. Goes on past single errors (E15). Its
- * statements have their own limit: one that was cut short would cost the reaper's session. */
+/* One sweep: kills everybody not exempt; *ret_left says how many it found. Goes on past single errors (E15).
+ * Its statements have their own limit: one that was cut short would cost the reaper's session. */
 static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_left, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
@@ -297,7 +310,8 @@ static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_
 	return 0;
 }
 
-int MAY_WAIT kill_all(struct flip *f, struct flip_side *side, int64_t limit_ms, bool *ret_none_left, struct err *err)
+int MAY_WAIT kill_all(
+	struct flip *f, struct flip_side *side, int64_t limit_ms, bool *ret_none_left, struct err *err)
 {
 	int64_t deadline = flip_deadline(limit_ms);
 	int64_t pause_us = 500;

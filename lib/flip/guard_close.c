@@ -7,7 +7,8 @@
 #define CLOSE_TRIES 5
 
 /* One sweep: the fence holds whoever comes back. */
-static enum act MAY_WAIT kill_clients(struct cluster *c, struct session *x, const struct conf_server *server, struct err *err)
+static enum act MAY_WAIT kill_clients(
+	struct cluster *c, struct session *x, const struct conf_server *server, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts_session *list = NULL;

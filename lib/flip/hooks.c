@@ -1,12 +1,13 @@
-/* hooks: the points under `hooks:` in the configuration. Each is run in order; the first that fails ends a list that
- * must succeed, elsewhere it is a warning. */
+/* hooks: the points under `hooks:` in the configuration. Each is run in order; the first that fails ends a
+ * list that must succeed, elsewhere it is a warning. */
 #include <errno.h>
 
 #include "lib/flip/flip_priv.h"
 
 #define HOOK_LIMIT_MS 30000 /* hooks at points have no time-out of their own in the configuration */
 
-int MAY_WAIT hooks_run(struct flip *f, const struct conf_list *hooks, const char *action, bool must, struct err *err)
+int MAY_WAIT hooks_run(
+	struct flip *f, const struct conf_list *hooks, const char *action, bool must, struct err *err)
 {
 	f->ctx.outcome = flip_outcome_name(f->outcome);
 	for (int i = 0; i < hooks->n; i++) {

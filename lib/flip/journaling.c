@@ -1,6 +1,6 @@
 /*
- * journaling: what a flip writes into the journal, and how a later life reads it back. One kind of record per fact;
- * the replay of all records gives the state that recovery decides from.
+ * journaling: what a flip writes into the journal, and how a later life reads it back. One kind of record per
+ * fact; the replay of all records gives the state that recovery decides from.
  *
  *     begin, end      a step            noted    settings to restore      position  old's final one
  *     session         a connection      hooks    before_fence begun       intent, revoke, opened
@@ -119,7 +119,8 @@ static void replay_step(struct flip *f, const struct journal_record *r, const st
 	static const struct {
 		const char *word;
 		enum step_status status;
-	} ends[] = {{"done", STEP_DONE}, {"skipped", STEP_WAS_SKIPPED}, {"failed", STEP_FAILED}, {"undone", STEP_UNDONE}};
+	} ends[] = {{"done", STEP_DONE}, {"skipped", STEP_WAS_SKIPPED}, {"failed", STEP_FAILED},
+		{"undone", STEP_UNDONE}};
 
 	for (int i = 0; i < steps_count; i++) {
 		if (!str_eq(steps[i].name, r->step))
@@ -221,8 +222,7 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 	} else if (str_eq(r->kind, "position")) {
 		jn_read_position(wire_get(d, "final"), &f->final);
 		f->has_final = true;
-	}
-	else if (str_eq(r->kind, "opened")) {
+	} else if (str_eq(r->kind, "opened")) {
 		f->opened = true;
 		f->opened_wall_ms = r->at_ms;
 	} else if (str_eq(r->kind, "endpoint"))
@@ -233,7 +233,8 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		flip_warn(f, "%s", wire_get_str(d, "text") ? wire_get_str(d, "text") : "");
 }
 
-/* A damaged record is passed over: every fact it could hold is asked of the servers again, or fails closed. */
+/* A damaged record is passed over: every fact it could hold is asked of the servers again, or fails closed.
+ */
 void jn_replay(struct flip *f, const struct journal_record *r, int n)
 {
 	for (int i = 0; i < n; i++) {

@@ -1,7 +1,7 @@
 /*
- * look: what both servers show, for a decision. In this order, per side: recognise the server, kill this flip's own
- * earlier sessions and see them gone, take the lock, match the flip's row, read the state. A side where that could not
- * be done is out of reach. Only then is what a server shows believed.
+ * look: what both servers show, for a decision. In this order, per side: recognise the server, kill this
+ * flip's own earlier sessions and see them gone, take the lock, match the flip's row, read the state. A side
+ * where that could not be done is out of reach. Only then is what a server shows believed.
  */
 #include <errno.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 #include "lib/flip/decide.h"
 
 #define LOOK_LIMIT_MS 2000
-#define NEW_PATIENCE_MS 200 /* how much longer than old's the look at new may take in a roll back without an intent */
+#define NEW_PATIENCE_MS                                                                                      \
+	200 /* how much longer than old's the look at new may take in a roll back without an intent */
 
 static int MAY_WAIT look_lock(struct flip *f, struct flip_side *s, struct look_side *v)
 {
@@ -62,8 +63,8 @@ static void judge_side(struct flip *f, struct look_side *v)
 	v->seen.up = true;
 	v->seen.writable = !v->proof.read_only;
 	if (old ? f->has_final : f->has_baseline)
-		v->beyond =
-			gtid_own_beyond(&now->binlog_state, &base->binlog_state, v->side->identity.server_id, &v->first);
+		v->beyond = gtid_own_beyond(
+			&now->binlog_state, &base->binlog_state, v->side->identity.server_id, &v->first);
 	v->seen.beyond = v->beyond > 0;
 }
 
@@ -118,7 +119,8 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 			v[i]->seen.word = f->word.word;
 }
 
-/* When waiting for new must end: max_blackout from the fence, or from the moment a later life began to look. */
+/* When waiting for new must end: max_blackout from the fence, or from the moment a later life began to look.
+ */
 static int64_t budget_end(const struct flip *f)
 {
 	return (f->recovered ? f->look_since_us : f->fence_us) + f->policy.max_blackout_ms * 1000;
@@ -167,8 +169,8 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->position_reached = ret->position_reachable;
 	if (ret->phase == RECOVER_FENCED && closed && !l->old_view.seen.up && l->old_view.seen.word)
 		ret->position_reached = look_reachable(f, l);
-	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered && ret->phase == RECOVER_FENCED &&
-		      !f->aborting && !f->intent && l->old_view.seen.up && !l->old_view.seen.writable &&
-		      !l->old_view.seen.beyond && closed && f->has_final &&
+	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered &&
+		      ret->phase == RECOVER_FENCED && !f->aborting && !f->intent && l->old_view.seen.up &&
+		      !l->old_view.seen.writable && !l->old_view.seen.beyond && closed && f->has_final &&
 		      clock_wall_ms() - f->fence_wall_ms < f->policy.max_blackout_ms;
 }

@@ -21,12 +21,14 @@ static void plan_add(struct plan *p, const char *step, const char *server, const
 	wire_set_str(o, "text", text);
 }
 
-static void plan_sql(struct plan *p, const char *step, enum conf_side side, enum node_text what, int64_t limit_ms)
+static void plan_sql(
+	struct plan *p, const char *step, enum conf_side side, enum node_text what, int64_t limit_ms)
 {
 	struct strbuf b = {0};
 	const struct conf_policy *policy = &p->c->conf->policy;
 	const struct conf_server *n = &p->c->conf->side[p->to];
-	struct node_follow follow = {.master = n, .account = &n->replication, .use_gtid = true, .has_slave_pos = true};
+	struct node_follow follow = {
+		.master = n, .account = &n->replication, .use_gtid = true, .has_slave_pos = true};
 	const struct facts_channel *ch = &p->c->side[p->to].facts.channels[0];
 
 	(void)policy;
@@ -79,7 +81,8 @@ static void plan_before(struct plan *p)
 	if (conf->policy.flush != CONF_FLUSH_NEVER)
 		plan_sql(p, "flush", p->from, NODE_TEXT_FLUSH, 500);
 	plan_hooks(p, "drain", &conf->hooks.before_fence);
-	plan_add(p, "drain", conf_side_name(p->from), "wait", "low lag, no long statement, no large transaction");
+	plan_add(p, "drain", conf_side_name(p->from), "wait",
+		"low lag, no long statement, no large transaction");
 	if (!strcmp(p->c->side[p->from].facts.event_scheduler, "ON"))
 		plan_sql(p, "events", p->from, NODE_TEXT_EVENTS, 0);
 	plan_fence(p, "fence", p->from, true);
@@ -106,8 +109,10 @@ int MAY_WAIT flip_plan(struct cluster *c, enum conf_side to, struct wire **ret, 
 	plan_sql(&p, "detach", p.to, NODE_TEXT_FORGET, 0);
 	plan_sql(&p, "reverse", p.from, NODE_TEXT_FOLLOW, 0);
 	for (int i = 0; i < c->nreplicas; i++)
-		plan_add(&p, "repoint", c->replicas[i].conf->name, "wait", "reaches the final position, then follows new");
-	plan_add(&p, "propagate", NULL, "wait", "every authoritative server of every zone shows the new master");
+		plan_add(&p, "repoint", c->replicas[i].conf->name, "wait",
+			"reaches the final position, then follows new");
+	plan_add(&p, "propagate", NULL, "wait",
+		"every authoritative server of every zone shows the new master");
 	plan_sql(&p, "finish", p.from, NODE_TEXT_RELEASE, 0);
 	plan_sql(&p, "finish", p.to, NODE_TEXT_RELEASE, 0);
 	*ret = doc;

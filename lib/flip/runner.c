@@ -1,6 +1,7 @@
 /*
- * runner: runs the table. It knows no step by what it does, only by its row: order, early and late rows, journal,
- * verify, and the withdrawal of a fence that could not be had (rows fence to coordinates answer -EAGAIN then).
+ * runner: runs the table. It knows no step by what it does, only by its row: order, early and late rows,
+ * journal, verify, and the withdrawal of a fence that could not be had (rows fence to coordinates answer
+ * -EAGAIN then).
  */
 #include <assert.h>
 #include <errno.h>
@@ -64,7 +65,10 @@ static void row_end(struct flip *f, int row, int rc)
 	struct wire *d = wire_object();
 
 	st->duration_us = clock_us() - st->started_us;
-	st->status = rc == STEP_SKIPPED ? STEP_WAS_SKIPPED : rc == -EUNATCH ? STEP_UNKNOWN : rc < 0 ? STEP_FAILED : STEP_DONE;
+	st->status = rc == STEP_SKIPPED ? STEP_WAS_SKIPPED
+		     : rc == -EUNATCH	? STEP_UNKNOWN
+		     : rc < 0		? STEP_FAILED
+					: STEP_DONE;
 	wire_set_str(d, "state", rc == -EUNATCH ? "unknown" : status_word(rc));
 	wire_set_int(d, "us", st->duration_us);
 	(void)!jn_write(f, "end", steps[row].name, d, false, NULL);
@@ -278,7 +282,10 @@ int MAY_WAIT runner_run(struct flip *f, const char *from_row, struct err *err)
 			why = undo;
 		}
 		if (!why.code)
-			err_set(&why, rc, "%s", f->stop_why[0] ? f->stop_why : rc == -ECANCELED ? "cancelled" : "failed");
+			err_set(&why, rc, "%s",
+				f->stop_why[0]	   ? f->stop_why
+				: rc == -ECANCELED ? "cancelled"
+						   : "failed");
 		if (rc == -ECANCELED && f->stop_why[0]) {
 			err_clear(&why);
 			err_set(&why, rc, "%s", f->stop_why);
@@ -300,7 +307,8 @@ static int MAY_WAIT undo_once(struct flip *f, int row, struct err *err)
 	return rc >= 0 && steps[row].undone ? steps[row].undone(f, err) : rc;
 }
 
-/* One row's undo with its proof, tried again, shielded from the cancel that caused it; a failure is a warning of its own. */
+/* One row's undo with its proof, tried again, shielded from the cancel that caused it; a failure is a warning
+ * of its own. */
 bool MAY_WAIT runner_undo(struct flip *f, const char *name)
 {
 	int row = step_index(name);

@@ -1,6 +1,7 @@
 /*
- * sessions: the flip's own connections. Each is in the journal before anything is sent on it, since a statement
- * outlives its client (experiments E1a, E13, E18): whoever comes after must be able to find it and see it gone.
+ * sessions: the flip's own connections. Each is in the journal before anything is sent on it, since a
+ * statement outlives its client (experiments E1a, E13, E18): whoever comes after must be able to find it and
+ * see it gone.
  */
 #include <errno.h>
 
@@ -12,7 +13,8 @@ static struct session **sess_slot(struct flip_side *s, enum session_role role)
 	return role == SESSION_LOCK ? &s->lock : role == SESSION_REAPER ? &s->reaper : &s->act;
 }
 
-/* A server that is not the one this flip began with is never touched: it may be another behind the same address. */
+/* A server that is not the one this flip began with is never touched: it may be another behind the same
+ * address. */
 static int sess_recognise(struct flip_side *s, const struct session_mark *m, struct err *err)
 {
 	if (!s->identity.server_id) {
@@ -28,8 +30,8 @@ static int sess_recognise(struct flip_side *s, const struct session_mark *m, str
 		m->server.hostname, m->server.server_id, s->identity.hostname, s->identity.server_id);
 }
 
-static int MAY_WAIT sess_connect(struct flip *f, struct flip_side *s, enum session_role role, int64_t deadline_us,
-	struct session **ret, struct err *err)
+static int MAY_WAIT sess_connect(struct flip *f, struct flip_side *s, enum session_role role,
+	int64_t deadline_us, struct session **ret, struct err *err)
 {
 	struct session *x = NULL;
 	int rc = cluster_session(s->server, role, deadline_us, &x, err);
@@ -52,7 +54,8 @@ static int MAY_WAIT sess_connect(struct flip *f, struct flip_side *s, enum sessi
 	return 0;
 }
 
-static int MAY_WAIT sess_journal(struct flip *f, struct flip_side *s, struct session *x, bool durable, struct err *err)
+static int MAY_WAIT sess_journal(
+	struct flip *f, struct flip_side *s, struct session *x, bool durable, struct err *err)
 {
 	struct wire *d = jn_mark(session_get_mark(x));
 
@@ -76,7 +79,8 @@ int MAY_WAIT sess_open(
 	}
 	rc = sess_connect(f, s, role, deadline_us, &x, err);
 	if (rc == 0 && sess_journal(f, s, x, true, err) < 0) {
-		/* The reaper only looks and kills: without it old could not even be opened when the journal is broken. */
+		/* The reaper only looks and kills: without it old could not even be opened when the journal
+		 * is broken. */
 		if (role != SESSION_REAPER)
 			rc = -EIO;
 		else
@@ -161,7 +165,8 @@ void sess_tag(struct flip *f, const char *step)
 	}
 }
 
-/* The lock's session answers again, or is given up: KILL QUERY first, for the lock itself survives that (E18). */
+/* The lock's session answers again, or is given up: KILL QUERY first, for the lock itself survives that
+ * (E18). */
 static void MAY_WAIT quiet_lock(struct flip *f, struct flip_side *s, int64_t deadline_us)
 {
 	struct err err = {0};
@@ -181,7 +186,8 @@ static void MAY_WAIT quiet_lock(struct flip *f, struct flip_side *s, int64_t dea
 	}
 }
 
-enum act MAY_WAIT sess_quiet(struct flip *f, struct flip_side *s, bool keep_lock, int64_t deadline_us, struct err *err)
+enum act MAY_WAIT sess_quiet(
+	struct flip *f, struct flip_side *s, bool keep_lock, int64_t deadline_us, struct err *err)
 {
 	uint64_t kept = 0, own;
 
@@ -202,11 +208,13 @@ enum act MAY_WAIT sess_quiet(struct flip *f, struct flip_side *s, bool keep_lock
 	for (int i = 0; i < s->nmarks; i++) {
 		struct session_mark m = s->marks[i];
 
-		if ((m.id == own || m.id == kept) && facts_same_boot(&m.server, &session_get_mark(s->reaper)->server))
+		if ((m.id == own || m.id == kept) &&
+			facts_same_boot(&m.server, &session_get_mark(s->reaper)->server))
 			continue;
 		enum act act = node_kill_own(s->reaper, &m, deadline_us, err);
 		if (act != ACT_DONE) {
-			err_wrap(err, "an earlier session of this flip (id %llu) is not seen gone", (unsigned long long)m.id);
+			err_wrap(err, "an earlier session of this flip (id %llu) is not seen gone",
+				(unsigned long long)m.id);
 			return act == ACT_REFUSED ? ACT_REFUSED : ACT_UNKNOWN;
 		}
 	}

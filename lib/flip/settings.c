@@ -1,5 +1,5 @@
-/* settings: what `events` switched off comes on again, on new once it serves. Tried again: a setting that is forgotten
- * shows weeks later, when an event has not run or a master has crashed. */
+/* settings: what `events` switched off comes on again, on new once it serves. Tried again: a setting that is
+ * forgotten shows weeks later, when an event has not run or a master has crashed. */
 #include "lib/base/clock.h"
 #include "lib/flip/flip_priv.h"
 

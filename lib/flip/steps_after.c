@@ -1,6 +1,6 @@
 /*
- * steps_after: the rows from detach to finish. Applications are served already; what is done here makes the way back
- * and tidies up. Each run looks, acts, looks again, so that a later life can run it again.
+ * steps_after: the rows from detach to finish. Applications are served already; what is done here makes the
+ * way back and tidies up. Each run looks, acts, looks again, so that a later life can run it again.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -28,7 +28,8 @@ static int MAY_WAIT side_facts(struct session *s, struct arena *a, struct facts 
 	return flip_rc(node_facts(s, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), *ret, err), err);
 }
 
-/* --- detach -------------------------------------------------------------------------------------------------- */
+/* --- detach
+ * -------------------------------------------------------------------------------------------------- */
 
 int MAY_WAIT step_detach(struct flip *f, struct err *err)
 {
@@ -48,16 +49,20 @@ int MAY_WAIT step_detach_verify(struct flip *f, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (facts->read_only)
-		return err_set(err, -EPERM, "%s is closed again: somebody's hand or a restart", f->new_side.server->conf->name);
-	if (f->old_side.identity.server_id && facts_channel_from(facts, f->old_side.identity.server_id, NULL, 0))
-		return err_set(err, -EIO, "%s still has its replication from %s", f->new_side.server->conf->name,
-			f->old_side.server->conf->name);
+		return err_set(err, -EPERM, "%s is closed again: somebody's hand or a restart",
+			f->new_side.server->conf->name);
+	if (f->old_side.identity.server_id &&
+		facts_channel_from(facts, f->old_side.identity.server_id, NULL, 0))
+		return err_set(err, -EIO, "%s still has its replication from %s",
+			f->new_side.server->conf->name, f->old_side.server->conf->name);
 	return 0;
 }
 
-/* --- reverse ------------------------------------------------------------------------------------------------- */
+/* --- reverse
+ * ------------------------------------------------------------------------------------------------- */
 
-/* Old closed, and nothing of its own beyond the final position: else it is kept out. Looks at its binlog's state. */
+/* Old closed, and nothing of its own beyond the final position: else it is kept out. Looks at its binlog's
+ * state. */
 static int MAY_WAIT prove_old_unmoved(struct flip *f, struct err *err)
 {
 	struct flip_side *o = &f->old_side;
@@ -71,15 +76,20 @@ static int MAY_WAIT prove_old_unmoved(struct flip *f, struct err *err)
 	err_server(err, o->server->conf->name);
 	if (!p.read_only)
 		return err_set(err, -EPERM, "%s is open", o->server->conf->name);
-	beyond = gtid_own_beyond(&p.position.binlog_state, &f->final.binlog_state, o->identity.server_id, &first);
+	beyond = gtid_own_beyond(
+		&p.position.binlog_state, &f->final.binlog_state, o->identity.server_id, &first);
 	if (beyond == 0)
 		return 0;
 	f->old_out = true;
-	err_hint(err, "look at them with mariadb-binlog on %s, bring over by hand what is wanted, then seed it anew from %s",
+	err_hint(err,
+		"look at them with mariadb-binlog on %s, bring over by hand what is wanted, then seed it "
+		"anew from %s",
 		o->server->conf->name, f->new_side.server->conf->name);
 	return err_set(err, -ESTALE,
-		"%s has %llu transactions after the final position, from %u-%u-%llu on: it is kept out of replication",
-		o->server->conf->name, (unsigned long long)beyond, first.domain, first.server, (unsigned long long)first.seq);
+		"%s has %llu transactions after the final position, from %u-%u-%llu on: it is kept out of "
+		"replication",
+		o->server->conf->name, (unsigned long long)beyond, first.domain, first.server,
+		(unsigned long long)first.seq);
 }
 
 void way_back(const struct flip *f, struct node_follow *ret)
@@ -88,7 +98,8 @@ void way_back(const struct flip *f, struct node_follow *ret)
 	ret->master = f->new_side.server->conf;
 	ret->account = &f->new_side.server->conf->replication;
 	ret->use_gtid = f->use_gtid;
-	/* Strict mode refuses a position before the server's own last event (E21): per domain the later one. */
+	/* Strict mode refuses a position before the server's own last event (E21): per domain the later one.
+	 */
 	gtid_later(&f->baseline.binlog_pos, &f->final.binlog_pos, &ret->gtid_slave_pos);
 	ret->has_slave_pos = f->use_gtid;
 	str_copy(ret->file, sizeof(ret->file), f->baseline.file);
@@ -98,7 +109,8 @@ void way_back(const struct flip *f, struct node_follow *ret)
 static const struct facts_channel *channel_from_new(const struct flip *f, const struct facts *facts)
 {
 	const struct conf_server *n = f->new_side.server->conf;
-	const struct facts_channel *ch = facts_channel_from(facts, 0, n->replication_host, n->replication_port);
+	const struct facts_channel *ch =
+		facts_channel_from(facts, 0, n->replication_host, n->replication_port);
 
 	if (!ch && f->new_side.identity.server_id)
 		ch = facts_channel_from(facts, f->new_side.identity.server_id, NULL, 0);
@@ -122,7 +134,8 @@ int MAY_WAIT step_reverse(struct flip *f, struct err *err)
 	if (rc < 0)
 		return rc;
 	if (channel_from_new(f, facts)) /* an earlier life or try set it up: only start it */
-		return flip_rc(node_start_replication(f->old_side.act, flip_deadline(REPLICATION_UP_MS), err), err);
+		return flip_rc(
+			node_start_replication(f->old_side.act, flip_deadline(REPLICATION_UP_MS), err), err);
 	way_back(f, &follow);
 	return flip_rc(node_follow(f->old_side.act, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
 }
@@ -171,7 +184,8 @@ int MAY_WAIT step_reverse_verify(struct flip *f, struct err *err)
 	return rc;
 }
 
-/* --- late rows ----------------------------------------------------------------------------------------------- */
+/* --- late rows
+ * ----------------------------------------------------------------------------------------------- */
 
 int MAY_WAIT step_flush_again(struct flip *f, struct err *err)
 {
@@ -188,16 +202,16 @@ int MAY_WAIT step_flush_again(struct flip *f, struct err *err)
 }
 
 /*
- * True once the replica has all of old. Its position may be past the final one already: old is new's replica by now and
- * passes new's writes on; old itself is proven unmoved, so a later number can only be new's.
+ * True once the replica has all of old. Its position may be past the final one already: old is new's replica
+ * by now and passes new's writes on; old itself is proven unmoved, so a later number can only be new's.
  */
 static bool has_all_of_old(const struct flip *f, const struct facts *facts)
 {
 	return gtid_reached(&facts->position.slave_pos, &f->final.binlog_pos);
 }
 
-static int MAY_WAIT await_all_of_old(
-	struct flip *f, struct session *s, struct arena *a, int64_t deadline_us, struct facts **ret, struct err *err)
+static int MAY_WAIT await_all_of_old(struct flip *f, struct session *s, struct arena *a, int64_t deadline_us,
+	struct facts **ret, struct err *err)
 {
 	for (;;) {
 		int rc = side_facts(s, a, ret, err);
@@ -205,7 +219,8 @@ static int MAY_WAIT await_all_of_old(
 		if (rc < 0 || has_all_of_old(f, *ret))
 			return rc;
 		if (clock_us() > deadline_us)
-			return err_set(err, -ETIME, "it has not all of %s yet", f->old_side.server->conf->name);
+			return err_set(
+				err, -ETIME, "it has not all of %s yet", f->old_side.server->conf->name);
 		rc = fiber_sleep_ms(50);
 		if (rc < 0)
 			return rc;
@@ -213,11 +228,12 @@ static int MAY_WAIT await_all_of_old(
 }
 
 /*
- * By GTID its own position goes on. By file it goes on from where new stood between its last applied and its first own
- * write, which is right only for a replica that stands exactly at old's final position; one that is past it goes on by
- * GTID, which MariaDB keeps in either mode.
+ * By GTID its own position goes on. By file it goes on from where new stood between its last applied and its
+ * first own write, which is right only for a replica that stands exactly at old's final position; one that is
+ * past it goes on by GTID, which MariaDB keeps in either mode.
  */
-static void follow_of_replica(struct flip *f, const struct facts *facts, const char *name, struct node_follow *ret)
+static void follow_of_replica(
+	struct flip *f, const struct facts *facts, const char *name, struct node_follow *ret)
 {
 	const struct facts_channel *ch = facts_channel_from(facts, f->old_side.identity.server_id, NULL, 0);
 	bool exact = ch && !strcmp(ch->exec_log_file, f->final.file) && ch->exec_log_pos == f->final.pos;
@@ -226,8 +242,8 @@ static void follow_of_replica(struct flip *f, const struct facts *facts, const c
 	ret->has_slave_pos = false;
 	if (!f->use_gtid && !exact) {
 		ret->use_gtid = true;
-		flip_warn(f, "replica %s follows %s by GTID from now on: it had gone past the final position", name,
-			f->new_side.server->conf->name);
+		flip_warn(f, "replica %s follows %s by GTID from now on: it had gone past the final position",
+			name, f->new_side.server->conf->name);
 	}
 	str_copy(ret->file, sizeof(ret->file), f->repoint.file);
 	ret->pos = f->repoint.pos;
@@ -260,7 +276,8 @@ static int MAY_WAIT repoint_on(
 	return rc < 0 ? rc : await_replication(f, s, name, err);
 }
 
-static int MAY_WAIT repoint_one(struct flip *f, struct cluster_server *r, int64_t deadline_us, struct err *err)
+static int MAY_WAIT repoint_one(
+	struct flip *f, struct cluster_server *r, int64_t deadline_us, struct err *err)
 {
 	struct session *s = NULL;
 	int rc = session_open(r->node, SESSION_ACT, NULL, flip_deadline(ROUND_TRIP_MS), &s, err);
@@ -343,7 +360,8 @@ static void MAY_WAIT count_stragglers(struct flip *f)
 	int n = 0, left = 0;
 
 	if (!f->old_side.reaper || !session_alive(f->old_side.reaper) ||
-		node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) != ACT_DONE)
+		node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) !=
+			ACT_DONE)
 		return;
 	for (int i = 0; i < n; i++) {
 		if (kill_exempt(f, &f->old_side, &list[i]))
@@ -352,7 +370,8 @@ static void MAY_WAIT count_stragglers(struct flip *f)
 			snprintf(who, sizeof(who), "%.60s@%.80s", list[i].user, list[i].host);
 	}
 	if (left)
-		flip_warn(f, "%d clients are still connected to %s, the first is %s", left, f->old_side.server->conf->name, who);
+		flip_warn(f, "%d clients are still connected to %s, the first is %s", left,
+			f->old_side.server->conf->name, who);
 }
 
 static int MAY_WAIT await_spread(struct flip *f, int i, struct err *err)
@@ -394,13 +413,15 @@ int MAY_WAIT step_propagate(struct flip *f, struct err *err)
 			continue;
 		rc = await_spread(f, i, &why);
 		if (rc < 0 && rc != -ECANCELED)
-			flip_warn(f, "%s is not everywhere yet: %s", f->conf->endpoints[i].label, err_text(&why));
+			flip_warn(f, "%s is not everywhere yet: %s", f->conf->endpoints[i].label,
+				err_text(&why));
 	}
 	count_stragglers(f);
 	return rc == -ECANCELED ? rc : f->conf->nendpoints ? 0 : STEP_SKIPPED;
 }
 
-/* --- finish -------------------------------------------------------------------------------------------------- */
+/* --- finish
+ * -------------------------------------------------------------------------------------------------- */
 
 int MAY_WAIT step_finish(struct flip *f, struct err *err)
 {

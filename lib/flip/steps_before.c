@@ -15,9 +15,10 @@
 #define HEARTBEAT_FAST_MS 20
 #define DRAIN_LOOK_MS 20
 #define DRAIN_SETTLE_MS 300 /* how long drain looks for a better moment once the configured one is there */
-#define LAG_FINE_MS 60      /* a lag below which waiting longer gains nothing: three beats */
+#define LAG_FINE_MS 60	    /* a lag below which waiting longer gains nothing: three beats */
 
-/* --- preflight ----------------------------------------------------------------------------------------------- */
+/* --- preflight
+ * ----------------------------------------------------------------------------------------------- */
 
 int MAY_WAIT step_preflight(struct flip *f, struct err *err)
 {
@@ -43,7 +44,8 @@ int MAY_WAIT step_preflight(struct flip *f, struct err *err)
 	return refused ? -EPERM : 0;
 }
 
-/* --- lock ---------------------------------------------------------------------------------------------------- */
+/* --- lock
+ * ---------------------------------------------------------------------------------------------------- */
 
 struct side_opener {
 	struct flip *f;
@@ -82,8 +84,10 @@ int MAY_WAIT side_take_lock(struct flip *f, struct flip_side *s, struct err *err
 	enum act act = node_lock_take(s->lock, flip_deadline(ROUND_TRIP_MS), &holder, err);
 
 	if (act == ACT_REFUSED && holder)
-		err_hint(err, "another flip of %s runs, perhaps from another host; session %llu on %s holds the lock", f->conf->name,
-			(unsigned long long)holder, s->server->conf->name);
+		err_hint(err,
+			"another flip of %s runs, perhaps from another host; session %llu on %s holds the "
+			"lock",
+			f->conf->name, (unsigned long long)holder, s->server->conf->name);
 	if (act != ACT_DONE)
 		return act == ACT_REFUSED ? -EBUSY : flip_rc(act, err);
 	s->locked = true;
@@ -106,8 +110,8 @@ int MAY_WAIT row_write(struct flip *f, struct session *act, const char *state, s
 
 static int MAY_WAIT note_bypass(struct flip *f, struct err *err)
 {
-	enum act act = node_facts(
-		f->old_side.reaper, FACTS_ACCOUNTS, f->arena, flip_deadline(ROUND_TRIP_MS), &f->old_facts, err);
+	enum act act = node_facts(f->old_side.reaper, FACTS_ACCOUNTS, f->arena, flip_deadline(ROUND_TRIP_MS),
+		&f->old_facts, err);
 
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
@@ -116,7 +120,8 @@ static int MAY_WAIT note_bypass(struct flip *f, struct err *err)
 	return 0;
 }
 
-/* The row is noted in the journal before it is written: a crash between the two leaves a row that nobody wrote. */
+/* The row is noted in the journal before it is written: a crash between the two leaves a row that nobody
+ * wrote. */
 int MAY_WAIT step_lock(struct flip *f, struct err *err)
 {
 	int rc = open_both(f, err);
@@ -173,18 +178,20 @@ int MAY_WAIT step_lock_undone(struct flip *f, struct err *err)
 			continue; /* the lock went with its session */
 		enum act act = node_lock_holder(s, flip_deadline(ROUND_TRIP_MS), &holder, err);
 		if (act == ACT_DONE && holder == session_get_mark(s)->id)
-			return err_set(err, -EBUSY, "%s: the lock is still held", sides[i]->server->conf->name);
+			return err_set(
+				err, -EBUSY, "%s: the lock is still held", sides[i]->server->conf->name);
 		if (act != ACT_DONE)
 			return flip_rc(act, err);
 	}
 	return 0;
 }
 
-/* --- flush --------------------------------------------------------------------------------------------------- */
+/* --- flush
+ * --------------------------------------------------------------------------------------------------- */
 
 /*
- * FLUSH TABLES waits for statements that use the tables, and new statements queue behind it (facts: peers, pain 5).
- * auto: skipped while a statement older than a second runs.
+ * FLUSH TABLES waits for statements that use the tables, and new statements queue behind it (facts: peers,
+ * pain 5). auto: skipped while a statement older than a second runs.
  */
 static bool flush_would_queue(const struct flip *f, const struct facts *facts)
 {
@@ -210,10 +217,12 @@ int MAY_WAIT step_flush(struct flip *f, struct err *err)
 	if (f->policy.flush == CONF_FLUSH_AUTO) {
 		struct arena *a CLEANUP(arena_freep) = arena_new();
 		struct facts *facts = arena_alloc(a, sizeof(*facts));
-		if (node_facts(f->old_side.reaper, FACTS_SESSIONS, a, flip_deadline(ROUND_TRIP_MS), facts, err) != ACT_DONE)
+		if (node_facts(f->old_side.reaper, FACTS_SESSIONS, a, flip_deadline(ROUND_TRIP_MS), facts,
+			    err) != ACT_DONE)
 			return flip_rc(ACT_UNKNOWN, err);
 		if (flush_would_queue(f, facts)) {
-			flip_step_detail(f, "flush", "skipped: a long statement runs and others would queue behind the flush");
+			flip_step_detail(f, "flush",
+				"skipped: a long statement runs and others would queue behind the flush");
 			return STEP_SKIPPED;
 		}
 	}
@@ -229,12 +238,13 @@ int MAY_WAIT step_flush(struct flip *f, struct err *err)
 	return 0;
 }
 
-/* --- drain --------------------------------------------------------------------------------------------------- */
+/* --- drain
+ * --------------------------------------------------------------------------------------------------- */
 
 static bool is_writing(const struct facts_session *s)
 {
-	static const char *const verbs[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "ALTER", "CREATE", "DROP",
-		"TRUNCATE", "OPTIMIZE", "REPAIR", "RENAME", "LOCK", "CALL", "ANALYZE"};
+	static const char *const verbs[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "ALTER",
+		"CREATE", "DROP", "TRUNCATE", "OPTIMIZE", "REPAIR", "RENAME", "LOCK", "CALL", "ANALYZE"};
 	const char *p = s->info + strspn(s->info, " \t\n(");
 
 	if (strcasecmp(s->command, "Query") != 0)
@@ -246,7 +256,8 @@ static bool is_writing(const struct facts_session *s)
 }
 
 /* What stands in the way now, into buf; empty when nothing does. */
-static void drain_obstacle(struct flip *f, const struct facts *old_facts, const struct facts *new_facts, int64_t lag_ms, char *buf, size_t size)
+static void drain_obstacle(struct flip *f, const struct facts *old_facts, const struct facts *new_facts,
+	int64_t lag_ms, char *buf, size_t size)
 {
 	const struct conf_policy *p = &f->policy;
 
@@ -256,22 +267,30 @@ static void drain_obstacle(struct flip *f, const struct facts *old_facts, const 
 		if (kill_exempt(f, &f->old_side, s))
 			continue;
 		if (is_writing(s) && s->time_ms > p->max_transaction_age_ms)
-			snprintf(buf, size, "session %llu of %s has been writing for %.1f s (max_transaction_age)",
+			snprintf(buf, size,
+				"session %llu of %s has been writing for %.1f s (max_transaction_age)",
 				(unsigned long long)s->id, s->user, (double)s->time_ms / 1000);
 		else if (s->trx_rows > 0 && s->trx_age_ms > p->max_transaction_age_ms)
-			snprintf(buf, size, "session %llu of %s has a transaction with %llu changed rows open for %.1f s (max_transaction_age)",
-				(unsigned long long)s->id, s->user, (unsigned long long)s->trx_rows, (double)s->trx_age_ms / 1000);
+			snprintf(buf, size,
+				"session %llu of %s has a transaction with %llu changed rows open for %.1f s "
+				"(max_transaction_age)",
+				(unsigned long long)s->id, s->user, (unsigned long long)s->trx_rows,
+				(double)s->trx_age_ms / 1000);
 		else if (s->trx_rows > (uint64_t)p->max_transaction_rows)
-			snprintf(buf, size, "session %llu of %s has changed %llu rows in one transaction (max_transaction_rows)",
+			snprintf(buf, size,
+				"session %llu of %s has changed %llu rows in one transaction "
+				"(max_transaction_rows)",
 				(unsigned long long)s->id, s->user, (unsigned long long)s->trx_rows);
 	}
 	const struct facts_channel *ch = facts_channel_from(new_facts, old_facts->id.server_id, NULL, 0);
 	if (!buf[0] && (!ch || strcmp(ch->io, "Yes") != 0 || strcmp(ch->sql, "Yes") != 0))
 		snprintf(buf, size, "%s does not replicate", f->new_side.server->conf->name);
 	if (!buf[0] && ch->lag_s >= 0 && ch->lag_s * 1000 > p->max_lag_ms)
-		snprintf(buf, size, "%s lags %lld s (max_lag)", f->new_side.server->conf->name, (long long)ch->lag_s);
+		snprintf(buf, size, "%s lags %lld s (max_lag)", f->new_side.server->conf->name,
+			(long long)ch->lag_s);
 	if (!buf[0] && lag_ms > p->max_lag_ms)
-		snprintf(buf, size, "%s lags %lld ms by heartbeat (max_lag)", f->new_side.server->conf->name, (long long)lag_ms);
+		snprintf(buf, size, "%s lags %lld ms by heartbeat (max_lag)", f->new_side.server->conf->name,
+			(long long)lag_ms);
 }
 
 int64_t drain_lag_ms(const struct facts *old_facts, const struct facts *new_facts)
@@ -283,9 +302,11 @@ int64_t drain_lag_ms(const struct facts *old_facts, const struct facts *new_fact
 	return lag > 0 ? lag : 0;
 }
 
-static int MAY_WAIT drain_look(struct flip *f, struct arena *a, struct facts *o, struct facts *n, struct err *err)
+static int MAY_WAIT drain_look(
+	struct flip *f, struct arena *a, struct facts *o, struct facts *n, struct err *err)
 {
-	enum act act = node_facts(f->old_side.reaper, FACTS_SESSIONS, a, flip_deadline(ROUND_TRIP_MS), o, err);
+	enum act act =
+		node_facts(f->old_side.reaper, FACTS_SESSIONS, a, flip_deadline(ROUND_TRIP_MS), o, err);
 
 	if (act == ACT_DONE)
 		act = node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), n, err);
@@ -298,7 +319,8 @@ static int MAY_WAIT drain_look(struct flip *f, struct arena *a, struct facts *o,
 	return 0;
 }
 
-/* While a bypassing account is connected, a session left over could write after the position: then no kill_late. */
+/* While a bypassing account is connected, a session left over could write after the position: then no
+ * kill_late. */
 static bool bypass_connected(const struct flip *f, const struct facts *o)
 {
 	for (int i = 0; i < o->nsessions; i++) {
@@ -346,10 +368,13 @@ int MAY_WAIT step_drain(struct flip *f, struct err *err)
 			}
 		} else
 			good_since = 0;
-		flip_step_detail(f, "drain", "waiting: %s", obstacle[0] ? obstacle : "for a moment of low lag");
+		flip_step_detail(
+			f, "drain", "waiting: %s", obstacle[0] ? obstacle : "for a moment of low lag");
 		if (clock_us() > end) {
-			err_hint(err, "find out what it does, end it or wait; or raise the limit named, or drain_timeout");
-			return err_set(err, -ETIME, "the right moment did not come within drain_timeout: %s", obstacle);
+			err_hint(err, "find out what it does, end it or wait; or raise the limit named, or "
+				      "drain_timeout");
+			return err_set(err, -ETIME, "the right moment did not come within drain_timeout: %s",
+				obstacle);
 		}
 		rc = fiber_sleep_ms(DRAIN_LOOK_MS);
 		if (rc < 0)

@@ -1,6 +1,6 @@
 /*
- * steps_events: the row events: what old's scheduler and new's semi-sync do is noted and switched off, the order of the
- * rows is chosen, and what watches the blackout is made warm. The last moment before the fence.
+ * steps_events: the row events: what old's scheduler and new's semi-sync do is noted and switched off, the
+ * order of the rows is chosen, and what watches the blackout is made warm. The last moment before the fence.
  */
 #include <errno.h>
 #include <string.h>
@@ -15,16 +15,19 @@ static bool only_read_only(const struct conf_server *s)
 	return s->nfences == 1 && s->fences[0].kind == CONF_FENCE_READ_ONLY;
 }
 
-/* Chosen from what the servers do: GTID where the channel from old uses it; and the order of the rows after. */
+/* Chosen from what the servers do: GTID where the channel from old uses it; and the order of the rows after.
+ */
 static void choose_order(struct flip *f)
 {
-	const struct facts_channel *ch = facts_channel_from(&f->new_facts, f->old_facts.id.server_id, NULL, 0);
+	const struct facts_channel *ch =
+		facts_channel_from(&f->new_facts, f->old_facts.id.server_id, NULL, 0);
 	bool plain_needed = f->request.group || f->policy.verify != CONF_VERIFY_NONE ||
 			    !only_read_only(f->new_side.server->conf);
 
 	f->use_gtid = ch && ch->using_gtid[0] && strcasecmp(ch->using_gtid, "No") != 0;
 	if (!f->use_gtid && f->conf->nreplicas > 0)
-		plain_needed = true; /* repoint needs new's position between its last applied and its first own write */
+		plain_needed = true; /* repoint needs new's position between its last applied and its first
+					own write */
 	f->guarded = !plain_needed && drain_lag_ms(&f->old_facts, &f->new_facts) <= 1000;
 	if (!only_read_only(f->old_side.server->conf))
 		f->kill_late = false; /* other fences stop new connections only */
@@ -49,9 +52,13 @@ int MAY_WAIT step_events(struct flip *f, struct err *err)
 	wire_set_bool(d, "semi_sync_changed", f->semi_sync_changed);
 	rc = jn_write(f, "noted", "events", d, true, err);
 	if (rc == 0 && f->scheduler_changed)
-		rc = flip_rc(node_set_event_scheduler(f->old_side.act, false, flip_deadline(ROUND_TRIP_MS), err), err);
+		rc = flip_rc(
+			node_set_event_scheduler(f->old_side.act, false, flip_deadline(ROUND_TRIP_MS), err),
+			err);
 	if (rc == 0 && f->semi_sync_changed)
-		rc = flip_rc(node_set_semi_sync_master(f->new_side.act, false, flip_deadline(ROUND_TRIP_MS), err), err);
+		rc = flip_rc(
+			node_set_semi_sync_master(f->new_side.act, false, flip_deadline(ROUND_TRIP_MS), err),
+			err);
 	if (rc < 0)
 		return rc;
 	choose_order(f);
@@ -77,14 +84,17 @@ int MAY_WAIT step_events_undo(struct flip *f, struct err *err)
 	if (f->scheduler_changed) {
 		rc = sess_open(f, &f->old_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
 		if (rc == 0)
-			rc = flip_rc(node_set_event_scheduler(f->old_side.act, true, flip_deadline(ROUND_TRIP_MS), err), err);
+			rc = flip_rc(node_set_event_scheduler(
+					     f->old_side.act, true, flip_deadline(ROUND_TRIP_MS), err),
+				err);
 	}
 	if (f->semi_sync_changed) {
 		struct err why = {0};
 		int rc2 = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), &why);
 		if (rc2 == 0)
-			rc2 = flip_rc(
-				node_set_semi_sync_master(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &why), &why);
+			rc2 = flip_rc(node_set_semi_sync_master(
+					      f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &why),
+				&why);
 		if (rc2 < 0 && rc == 0) {
 			*err = why;
 			rc = rc2;
@@ -103,7 +113,7 @@ int MAY_WAIT step_events_undone(struct flip *f, struct err *err)
 	if (node_facts(f->old_side.act, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts, err) != ACT_DONE)
 		return flip_rc(ACT_UNKNOWN, err);
 	if (strcasecmp(facts->event_scheduler, f->noted_scheduler) != 0)
-		return err_set(err, -EIO, "%s: event_scheduler is %s, not %s as before", f->old_side.server->conf->name,
-			facts->event_scheduler, f->noted_scheduler);
+		return err_set(err, -EIO, "%s: event_scheduler is %s, not %s as before",
+			f->old_side.server->conf->name, facts->event_scheduler, f->noted_scheduler);
 	return 0;
 }

@@ -1,7 +1,8 @@
 /*
- * steps_fence: the rows fence, kill, coordinates: from the last moment at which nothing has happened to the moment at
- * which old's final position is known and proven. Nothing avoidable happens between the issue of the fence and the
- * opening: sessions are warm, the one durable write before it is done, the kill runs beside it.
+ * steps_fence: the rows fence, kill, coordinates: from the last moment at which nothing has happened to the
+ * moment at which old's final position is known and proven. Nothing avoidable happens between the issue of
+ * the fence and the opening: sessions are warm, the one durable write before it is done, the kill runs beside
+ * it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -12,10 +13,11 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
-#define HUSH_US 20000 /* a blackout that lasts longer is told of while it lasts */
+#define HUSH_US 20000	    /* a blackout that lasts longer is told of while it lasts */
 #define BLOCKER_GRACE_MS 10 /* statements that end by themselves by then are let go */
 
-/* --- fence --------------------------------------------------------------------------------------------------- */
+/* --- fence
+ * --------------------------------------------------------------------------------------------------- */
 
 /* A lock lost before the fence is taken again; whoever else holds it ends the flip. */
 static int MAY_WAIT have_lock(struct flip *f, struct flip_side *s, struct err *err)
@@ -31,7 +33,8 @@ static int MAY_WAIT have_lock(struct flip *f, struct flip_side *s, struct err *e
 	return rc;
 }
 
-/* New is proven closed, and where its own log stands is noted: F0 is measured from it, and it is the way back. */
+/* New is proven closed, and where its own log stands is noted: F0 is measured from it, and it is the way
+ * back. */
 static int MAY_WAIT take_baseline(struct flip *f, struct err *err)
 {
 	const char *name = f->new_side.server->conf->name;
@@ -83,7 +86,8 @@ static void budget_fiber(void *arg)
 		return;
 	f->out_of_time = true;
 	if (!f->stop_why[0])
-		snprintf(f->stop_why, sizeof(f->stop_why), "max_blackout (%lld ms) ran out before %s could be opened",
+		snprintf(f->stop_why, sizeof(f->stop_why),
+			"max_blackout (%lld ms) ran out before %s could be opened",
 			(long long)f->policy.max_blackout_ms, f->new_side.server->conf->name);
 	fiber_cancel(f->fiber);
 }
@@ -106,7 +110,8 @@ static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, st
 	}
 	ops = registry_fence(fence->kind);
 	if (!ops)
-		return err_set(err, -ENOSYS, "no adapter for the fence %s", conf_fence_kind_name(fence->kind));
+		return err_set(
+			err, -ENOSYS, "no adapter for the fence %s", conf_fence_kind_name(fence->kind));
 	act = ops->close(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
 	if (act == ACT_DONE)
 		act = ops->verify(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
@@ -146,8 +151,9 @@ int MAY_WAIT step_fence(struct flip *f, struct err *err)
 	f->fence_refused = rc < 0;
 	fiber_cond_signal(&f->fence_cond);
 	if (rc == -EAGAIN)
-		err_wrap(err, "the fence could not be had within fence_timeout, attempt %d of %lld%s%s", f->attempt,
-			(long long)f->policy.fence_attempts, f->blockers_seen[0] ? "; in the way: " : "", f->blockers_seen);
+		err_wrap(err, "the fence could not be had within fence_timeout, attempt %d of %lld%s%s",
+			f->attempt, (long long)f->policy.fence_attempts,
+			f->blockers_seen[0] ? "; in the way: " : "", f->blockers_seen);
 	flip_step_detail(f, "fence", "attempt %d", f->attempt);
 	return rc;
 }
@@ -172,7 +178,8 @@ static int judge_fence_write(struct flip *f, const struct fence_write *w, struct
 	return 0;
 }
 
-/* A write of the probe account, which the fence must refuse: under way from here, awaited before anything may open. */
+/* A write of the probe account, which the fence must refuse: under way from here, awaited before anything may
+ * open. */
 static void fence_write_begin(struct flip *f)
 {
 	struct fence_write *w = &f->fence_write;
@@ -201,8 +208,8 @@ void MAY_WAIT fence_write_drop(struct flip *f)
 }
 
 /*
- * The variable was read back with the fence itself. Where the kill may come late, the position read with it is the final
- * one; with sessions still to be killed first it is provisional, and the write is awaited here.
+ * The variable was read back with the fence itself. Where the kill may come late, the position read with it
+ * is the final one; with sessions still to be killed first it is provisional, and the write is awaited here.
  */
 int MAY_WAIT step_fence_verify(struct flip *f, struct err *err)
 {
@@ -230,8 +237,9 @@ static int MAY_WAIT open_fences(struct flip *f, struct err *err)
 			continue;
 		}
 		const struct fence_ops *ops = registry_fence(c->fences[i].kind);
-		rc = ops ? flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(ROUND_TRIP_MS), err), err) :
-			   err_set(err, -ENOSYS, "no adapter for the fence %s", conf_fence_kind_name(c->fences[i].kind));
+		rc = ops ? flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(ROUND_TRIP_MS), err), err)
+			 : err_set(err, -ENOSYS, "no adapter for the fence %s",
+				   conf_fence_kind_name(c->fences[i].kind));
 	}
 	return rc;
 }
@@ -243,7 +251,8 @@ int MAY_WAIT step_fence_undo(struct flip *f, struct err *err)
 		return err_set(err, -EPERM, "%s is not opened: the intent to open %s is not revoked",
 			f->old_side.server->conf->name, f->new_side.server->conf->name);
 	if (!f->old_side.lock || !session_alive(f->old_side.lock) || !f->old_side.locked)
-		return err_set(err, -ENOLCK, "%s: the flip's lock is not held", f->old_side.server->conf->name);
+		return err_set(
+			err, -ENOLCK, "%s: the flip's lock is not held", f->old_side.server->conf->name);
 	return open_fences(f, err);
 }
 
@@ -259,12 +268,21 @@ int MAY_WAIT step_fence_undone(struct flip *f, struct err *err)
 	return 0;
 }
 
-/* --- kill ---------------------------------------------------------------------------------------------------- */
+/* --- kill
+ * ---------------------------------------------------------------------------------------------------- */
 
-/* Whether a session may be what the fence waits for. idle: it holds LOCK TABLES, as any idle one may: no server shows. */
+/* "Waiting for backup lock" and the like: it queues behind the fence. "Waiting for semi-sync ACK" holds it up
+ * (E16). */
+static bool waits_for_lock(const struct facts_session *s)
+{
+	return strstr(s->state, "Waiting for") && strstr(s->state, "lock");
+}
+
+/* Whether a session may be what the fence waits for. idle: it holds LOCK TABLES, as any idle one may: no
+ * server shows. */
 static bool may_block(const struct flip *f, const struct facts_session *s, bool idle)
 {
-	if (kill_exempt(f, &f->old_side, s) || strstr(s->state, "Waiting for") || s->time_ms < BLOCKER_GRACE_MS)
+	if (kill_exempt(f, &f->old_side, s) || waits_for_lock(s) || s->time_ms < BLOCKER_GRACE_MS)
 		return false;
 	if (idle)
 		return !strcasecmp(s->command, "Sleep");
@@ -280,15 +298,19 @@ static int add_blockers(struct flip *f, const struct facts_session *list, int n,
 		const struct facts_session *s = &list[i];
 		if (!may_block(f, s, idle))
 			continue;
-		len += (size_t)snprintf(f->blockers_seen + len, size - len, "%ssession %llu of %s (%.20s, %.1f s)",
-			named++ ? ", " : "", (unsigned long long)s->id, s->user,
-			idle ? "idle: LOCK TABLES?" : s->info[0] ? s->info : s->command, (double)s->time_ms / 1000);
+		len += (size_t)snprintf(f->blockers_seen + len, size - len,
+			"%ssession %llu of %s (%.20s, %.1f s)", named++ ? ", " : "",
+			(unsigned long long)s->id, s->user,
+			idle	     ? "idle: LOCK TABLES?"
+			: s->info[0] ? s->info
+				     : s->command,
+			(double)s->time_ms / 1000);
 	}
 	return named;
 }
 
-/* Names the sessions that hold the fence up, as far as they show: running writers and open transactions; where there
- * are none, the idle ones. */
+/* Names the sessions that hold the fence up, as far as they show: running writers and open transactions;
+ * where there are none, the idle ones. */
 static void MAY_WAIT name_blockers(struct flip *f)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
@@ -296,7 +318,8 @@ static void MAY_WAIT name_blockers(struct flip *f)
 	struct err ignored = {0};
 	int n = 0;
 
-	if (node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) != ACT_DONE)
+	if (node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) !=
+		ACT_DONE)
 		return;
 	if (add_blockers(f, list, n, false) == 0)
 		(void)add_blockers(f, list, n, true);
@@ -327,7 +350,8 @@ static int MAY_WAIT deal_with_blockers(struct flip *f, struct err *err)
 	name_blockers(f);
 	if (f->policy.blockers == CONF_BLOCKERS_WITHDRAW)
 		return flip_rc(node_kill(f->old_side.reaper, session_get_mark(f->old_side.lock)->id, true,
-				       flip_deadline(ROUND_TRIP_MS), err), err);
+				       flip_deadline(ROUND_TRIP_MS), err),
+			err);
 	while (f->policy.blockers == CONF_BLOCKERS_KILL && fence_pending(f) && rc == 0) {
 		rc = kill_all(f, &f->old_side, 0, &none, err);
 		if (rc == 0)
@@ -355,8 +379,10 @@ static int MAY_WAIT judge_left(struct flip *f, struct err *err)
 			if (strcmp(list[i].user, f->bypass[k].user) != 0)
 				continue;
 			err_server(err, f->old_side.server->conf->name);
-			err_hint(err, "take READ ONLY ADMIN and SUPER from it, or stop what connects with it, and flip again");
-			return err_set(err, -EBUSY, "%s: account %s@%s walks through the fence and keeps coming back",
+			err_hint(err, "take READ ONLY ADMIN and SUPER from it, or stop what connects with "
+				      "it, and flip again");
+			return err_set(err, -EBUSY,
+				"%s: account %s@%s walks through the fence and keeps coming back",
 				f->old_side.server->conf->name, f->bypass[k].user, f->bypass[k].host);
 		}
 	}
@@ -382,8 +408,8 @@ int MAY_WAIT step_kill(struct flip *f, struct err *err)
 		return rc;
 	if (f->fence_refused)
 		return STEP_SKIPPED;
-	/* Sessions that the fence holds can wait until applications are served: killing them now would cost the opening
-	 * its processors. */
+	/* Sessions that the fence holds can wait until applications are served: killing them now would cost
+	 * the opening its processors. */
 	while (f->kill_late && !f->opened && rc == 0)
 		rc = fiber_cond_wait(&f->opened_cond, flip_deadline(f->policy.max_blackout_ms));
 	if (rc == -ECANCELED)
@@ -393,12 +419,14 @@ int MAY_WAIT step_kill(struct flip *f, struct err *err)
 	if (rc == 0 && !none)
 		rc = judge_left(f, err);
 	if (rc == 0 && !none)
-		flip_warn(f, "sessions were still left on %s after kill_timeout; the fence holds them", f->old_side.server->conf->name);
+		flip_warn(f, "sessions were still left on %s after kill_timeout; the fence holds them",
+			f->old_side.server->conf->name);
 	flip_step_detail(f, "kill", "%d sessions killed", f->nvictims - before);
 	return rc;
 }
 
-/* --- coordinates --------------------------------------------------------------------------------------------- */
+/* --- coordinates
+ * --------------------------------------------------------------------------------------------- */
 
 int MAY_WAIT step_coordinates(struct flip *f, struct err *err)
 {

@@ -1,6 +1,6 @@
 /*
- * steps_open: the rows endpoints, intent, sync, verify, open: what permits new to open, and its opening. The pivot is
- * the intent: before it only old may open, after it only new, until a durable revocation.
+ * steps_open: the rows endpoints, intent, sync, verify, open: what permits new to open, and its opening. The
+ * pivot is the intent: before it only old may open, after it only new, until a durable revocation.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +20,8 @@ static int64_t budget_left_ms(const struct flip *f)
 	return left > 1 ? left : 1;
 }
 
-/* --- endpoints ----------------------------------------------------------------------------------------------- */
+/* --- endpoints
+ * ----------------------------------------------------------------------------------------------- */
 
 struct switcher {
 	struct flip *f;
@@ -74,8 +75,10 @@ static void note_endpoint(struct flip *f, int i, bool switched)
 	(void)!jn_write(f, "endpoint", "endpoints", d, false, NULL);
 }
 
-/* All endpoints of the given order at once; the first error is returned, the others are in the endpoints' states. */
-static int MAY_WAIT switch_all(struct flip *f, enum conf_order order, enum conf_side to, int64_t limit_ms, struct err *err)
+/* All endpoints of the given order at once; the first error is returned, the others are in the endpoints'
+ * states. */
+static int MAY_WAIT switch_all(
+	struct flip *f, enum conf_order order, enum conf_side to, int64_t limit_ms, struct err *err)
 {
 	int n = f->conf->nendpoints, rc = 0;
 	struct switcher *w = arena_alloc(f->arena, sizeof(*w) * (size_t)(n + 1));
@@ -87,7 +90,8 @@ static int MAY_WAIT switch_all(struct flip *f, enum conf_order order, enum conf_
 		if (!f->cluster->endpoint_ops[i] || (!back && f->conf->endpoints[i].order != order) ||
 			(back && !f->ends[i].begun))
 			continue;
-		w[i] = (struct switcher){.f = f, .index = i, .to = to, .deadline_us = flip_deadline(limit_ms)};
+		w[i] = (struct switcher){
+			.f = f, .index = i, .to = to, .deadline_us = flip_deadline(limit_ms)};
 		if (!back)
 			note_endpoint(f, i, false);
 		f->ends[i].begun = true;
@@ -121,20 +125,23 @@ int MAY_WAIT step_endpoints(struct flip *f, struct err *err)
 
 	if (f->conf->nendpoints == 0)
 		return STEP_SKIPPED;
-	return switch_all(f, CONF_ORDER_BEFORE_OPEN, f->to, limit < ENDPOINT_LIMIT_MS ? limit : ENDPOINT_LIMIT_MS, err);
+	return switch_all(
+		f, CONF_ORDER_BEFORE_OPEN, f->to, limit < ENDPOINT_LIMIT_MS ? limit : ENDPOINT_LIMIT_MS, err);
 }
 
 int step_endpoints_verify(struct flip *f, struct err *err)
 {
 	for (int i = 0; i < f->conf->nendpoints; i++)
 		if (f->conf->endpoints[i].order == CONF_ORDER_BEFORE_OPEN && f->ends[i].state != EP_SWITCHED)
-			return err_set(err, -EIO, "%s has not accepted the switch", f->conf->endpoints[i].label);
+			return err_set(
+				err, -EIO, "%s has not accepted the switch", f->conf->endpoints[i].label);
 	return 0;
 }
 
 int MAY_WAIT step_endpoints_undo(struct flip *f, struct err *err)
 {
-	/* In an earlier life it may have begun without a record that survived: all are switched back, by look and swap. */
+	/* In an earlier life it may have begun without a record that survived: all are switched back, by look
+	 * and swap. */
 	for (int i = 0; i < f->conf->nendpoints; i++)
 		f->ends[i].begun = f->ends[i].begun || f->recovered;
 	return switch_all(f, CONF_ORDER_BEFORE_OPEN, f->from, ENDPOINT_LIMIT_MS, err);
@@ -158,7 +165,8 @@ int MAY_WAIT step_endpoints_undone(struct flip *f, struct err *err)
 	return 0;
 }
 
-/* --- intent -------------------------------------------------------------------------------------------------- */
+/* --- intent
+ * -------------------------------------------------------------------------------------------------- */
 
 struct last_proof {
 	struct flip *f;
@@ -174,8 +182,8 @@ static void last_proof_fiber(void *arg)
 }
 
 /*
- * The intent carries old's final position and the way back. Old is proven once more beside the write: the proof that
- * goes right before the opening costs no time of its own.
+ * The intent carries old's final position and the way back. Old is proven once more beside the write: the
+ * proof that goes right before the opening costs no time of its own.
  */
 int MAY_WAIT step_intent(struct flip *f, struct err *err)
 {
@@ -224,7 +232,8 @@ int step_intent_undone(struct flip *f, struct err *err)
 	return !f->intent || f->revoked ? 0 : err_set(err, -EIO, "the intent is not revoked");
 }
 
-/* --- sync, verify -------------------------------------------------------------------------------------------- */
+/* --- sync, verify
+ * -------------------------------------------------------------------------------------------- */
 
 void goal_of(const struct flip *f, struct node_goal *ret)
 {
@@ -255,7 +264,8 @@ int MAY_WAIT step_sync(struct flip *f, struct err *err)
 	for (;;) {
 		struct err why = {0};
 		int64_t left = f->opened ? 1000 : budget_left_ms(f);
-		enum act act = node_wait_position(f->new_side.act, &goal, left < 1000 ? left : 1000, flip_deadline(2000), &why);
+		enum act act = node_wait_position(
+			f->new_side.act, &goal, left < 1000 ? left : 1000, flip_deadline(2000), &why);
 
 		if (act == ACT_DONE)
 			return f->opened || f->use_gtid ? 0 : note_repoint(f, err);
@@ -280,13 +290,15 @@ int MAY_WAIT step_verify(struct flip *f, struct err *err)
 		return flip_rc(act, err);
 	}
 	if (row.marker < (uint64_t)f->attempt)
-		return err_set(err, -EIO, "%s shows an older marker (%llu, not %d): it lacks writes of old", name,
-			(unsigned long long)row.marker, f->attempt);
-	/* Decided by the plain order, while both sides are closed. Forward from a crash the comparison cannot hold. */
+		return err_set(err, -EIO, "%s shows an older marker (%llu, not %d): it lacks writes of old",
+			name, (unsigned long long)row.marker, f->attempt);
+	/* Decided by the plain order, while both sides are closed. Forward from a crash the comparison cannot
+	 * hold. */
 	return f->opened ? 0 : verify_compare(f, err);
 }
 
-/* --- open ---------------------------------------------------------------------------------------------------- */
+/* --- open
+ * ---------------------------------------------------------------------------------------------------- */
 
 int MAY_WAIT open_confirmed(struct flip *f, struct err *err)
 {
@@ -304,7 +316,8 @@ int MAY_WAIT open_confirmed(struct flip *f, struct err *err)
 	f->open_unknown = false;
 	fiber_stop(f->budget);
 	f->budget = NULL;
-	/* Applications are served; a journal that fails now is no reason to stop. Recovery finds new open by looking. */
+	/* Applications are served; a journal that fails now is no reason to stop. Recovery finds new open by
+	 * looking. */
 	fiber_shield();
 	rc = jn_write(f, "opened", "open", NULL, true, err);
 	fiber_unshield();
@@ -323,7 +336,8 @@ static enum act MAY_WAIT send_open(struct flip *f, const struct node_goal *goal,
 	f->open_sent = f->open_unknown = true;
 	f->new_side.busy = true;
 	if (f->guarded)
-		act = node_open_guarded(f->new_side.lock, goal, left < 1000 ? left : 1000, flip_deadline(2500), err);
+		act = node_open_guarded(
+			f->new_side.lock, goal, left < 1000 ? left : 1000, flip_deadline(2500), err);
 	else
 		act = node_unfence(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), err);
 	f->new_side.busy = false;
@@ -342,8 +356,10 @@ int MAY_WAIT open_other_fences(struct flip *f, struct err *err)
 		if (c->fences[i].kind == CONF_FENCE_READ_ONLY)
 			continue;
 		ops = registry_fence(c->fences[i].kind);
-		rc = ops ? flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(budget_left_ms(f)), err), err) :
-			   err_set(err, -ENOSYS, "no adapter for the fence %s", conf_fence_kind_name(c->fences[i].kind));
+		rc = ops ? flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(budget_left_ms(f)), err),
+				   err)
+			 : err_set(err, -ENOSYS, "no adapter for the fence %s",
+				   conf_fence_kind_name(c->fences[i].kind));
 	}
 	return rc;
 }
@@ -355,7 +371,8 @@ int MAY_WAIT step_open(struct flip *f, struct err *err)
 	int rc = 0;
 
 	if (!f->intent || f->revoked || !f->intent_durable)
-		return err_set(err, -EPERM, "%s is not opened without an intent", f->new_side.server->conf->name);
+		return err_set(
+			err, -EPERM, "%s is not opened without an intent", f->new_side.server->conf->name);
 	goal_of(f, &goal);
 	for (int tries = 0;; tries++) {
 		struct err why = {0};

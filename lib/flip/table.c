@@ -24,7 +24,8 @@ static int check_row(const struct step *t, int n, int i, int pivot, struct err *
 	if (!s->run)
 		return err_set(err, -EINVAL, "step %s: no run", s->name);
 	if (s->kind == BACK && s->changes && (!s->undo || !s->undone))
-		return err_set(err, -EINVAL, "step %s changes the world before the pivot without undo and undone", s->name);
+		return err_set(err, -EINVAL,
+			"step %s changes the world before the pivot without undo and undone", s->name);
 	if (s->either && s->changes)
 		return err_set(err, -EINVAL, "step %s: `either` is for rows that change nothing", s->name);
 	if (!s->either && s->kind == BACK && i > pivot)
@@ -76,8 +77,8 @@ static void print_table(struct strbuf *b)
 			(void)snprintf(when, sizeof(when), "early: %s", s->early);
 		else if (s->late)
 			str_copy(when, sizeof(when), "late");
-		strbuf_addf(b, "%-12s %-9s %-8s %-18s %s\n", s->name, s->side[0] ? s->side : "-", kind_word(s),
-			when[0] ? when : "-", s->does);
+		strbuf_addf(b, "%-12s %-9s %-8s %-18s %s\n", s->name, s->side[0] ? s->side : "-",
+			kind_word(s), when[0] ? when : "-", s->does);
 	}
 }
 

@@ -1,7 +1,7 @@
 /*
- * verify: the policy `verify: counts | checksum`, while both sides are closed and new has old's final position: rows
- * counted in every table, or the listed tables' checksums, side by side on both servers. That the accounts may read the
- * tables is proven before the fence.
+ * verify: the policy `verify: counts | checksum`, while both sides are closed and new has old's final
+ * position: rows counted in every table, or the listed tables' checksums, side by side on both servers. That
+ * the accounts may read the tables is proven before the fence.
  */
 #include <errno.h>
 
@@ -10,13 +10,15 @@
 
 #define TABLE_LIMIT_MS 60000
 
-static int MAY_WAIT verify_tables(struct flip *f, struct arena *a, const char ***ret, int *ret_n, struct err *err)
+static int MAY_WAIT verify_tables(
+	struct flip *f, struct arena *a, const char ***ret, int *ret_n, struct err *err)
 {
 	const struct conf_list *l = &f->policy.verify_tables;
 
 	if (f->policy.verify != CONF_VERIFY_CHECKSUM)
-		return flip_rc(
-			node_list_tables(f->old_side.act, a, flip_deadline(ROUND_TRIP_MS * 5), ret, ret_n, err), err);
+		return flip_rc(node_list_tables(
+				       f->old_side.act, a, flip_deadline(ROUND_TRIP_MS * 5), ret, ret_n, err),
+			err);
 	*ret = l->v;
 	*ret_n = l->n;
 	return 0;
@@ -33,14 +35,19 @@ int MAY_WAIT verify_prepare(struct flip *f, struct err *err)
 		return 0;
 	rc = verify_tables(f, a, &tables, &n, err);
 	if (rc == 0 && n == 0) { /* the server shows an account only the tables that it has a right to */
-		err_hint(err, "GRANT SELECT ON the schemas to be compared to flipd's account, or set verify: none");
-		return err_set(err, -ENOENT, "verify: flipd's account sees no table on %s", f->old_side.server->conf->name);
+		err_hint(err,
+			"GRANT SELECT ON the schemas to be compared to flipd's account, or set verify: none");
+		return err_set(err, -ENOENT, "verify: flipd's account sees no table on %s",
+			f->old_side.server->conf->name);
 	}
 	for (int s = 0; s < 2 && rc == 0; s++) {
 		for (int i = 0; i < n && rc == 0; i++)
-			rc = flip_rc(node_table_readable(sides[s]->act, tables[i], flip_deadline(ROUND_TRIP_MS), err), err);
+			rc = flip_rc(node_table_readable(
+					     sides[s]->act, tables[i], flip_deadline(ROUND_TRIP_MS), err),
+				err);
 		if (rc < 0)
-			err_hint(err, "verify needs GRANT SELECT on the tables it reads, on both sides, for flipd's account");
+			err_hint(err, "verify needs GRANT SELECT on the tables it reads, on both sides, for "
+				      "flipd's account");
 	}
 	return rc;
 }
@@ -83,9 +90,11 @@ static int MAY_WAIT compare_one(struct flip *f, const char *table, int64_t limit
 		}
 	if (r[0].value == r[1].value)
 		return 0;
-	err_hint(err, "the sides have diverged before this flip: compare the table on both, mend it, then flip again");
+	err_hint(err, "the sides have diverged before this flip: compare the table on both, mend it, then "
+		      "flip again");
 	return err_set(err, -EIO, "%s differs: %llu on %s, %llu on %s", table, (unsigned long long)r[0].value,
-		f->old_side.server->conf->name, (unsigned long long)r[1].value, f->new_side.server->conf->name);
+		f->old_side.server->conf->name, (unsigned long long)r[1].value,
+		f->new_side.server->conf->name);
 }
 
 int MAY_WAIT verify_compare(struct flip *f, struct err *err)

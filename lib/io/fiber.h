@@ -1,11 +1,11 @@
 /*
- * fiber: straight-line code that waits. A fiber runs on the loop's thread until it waits; then others run. Functions
- * that may wait are marked MAY_WAIT and work only inside a fiber (fiber_self() != NULL).
+ * fiber: straight-line code that waits. A fiber runs on the loop's thread until it waits; then others run.
+ * Functions that may wait are marked MAY_WAIT and work only inside a fiber (fiber_self() != NULL).
  *
  *     spawn -> READY -> RUNNING <-> WAITING -> DONE -> joined (freed)
  *
- * Whoever spawns joins. A cancel is delivered once: the wait under way, or the next one, returns -ECANCELED; later
- * waits are ordinary again, so that code can clean up. Under a shield it is kept until the shield ends.
+ * Whoever spawns joins. A cancel is delivered once: the wait under way, or the next one, returns -ECANCELED;
+ * later waits are ordinary again, so that code can clean up. Under a shield it is kept until the shield ends.
  */
 #ifndef IO_FIBER_H
 #define IO_FIBER_H
@@ -18,7 +18,8 @@ struct fiber;
 struct fiber *fiber_spawn(const char *name, void (*fn)(void *arg), void *arg);
 /* Waits until f has returned, then frees it; takes NULL. Itself not ended by a cancel (that is kept). */
 void MAY_WAIT fiber_join(struct fiber *f);
-/* fiber_join that a cancel of the caller hands on: f is cancelled, joined, and -ECANCELED returned; else 0. */
+/* fiber_join that a cancel of the caller hands on: f is cancelled, joined, and -ECANCELED returned; else 0.
+ */
 int MAY_WAIT fiber_join_or_cancel(struct fiber *f);
 /* fiber_cancel + fiber_join. */
 void MAY_WAIT fiber_stop(struct fiber *f);
@@ -29,7 +30,8 @@ void fiber_cancel(struct fiber *f);
 struct fiber *fiber_self(void);
 /* True when a cancel is due to the calling fiber: the next wait would deliver it. Not under a shield. */
 bool fiber_cancelled(void);
-/* Never waits: delivers a cancel that is due (not under a shield) as -ECANCELED, else 0. Before acts not to begin. */
+/* Never waits: delivers a cancel that is due (not under a shield) as -ECANCELED, else 0. Before acts not to
+ * begin. */
 int fiber_check(void) MUSTCHECK;
 void fiber_shield(void);
 void fiber_unshield(void);
@@ -39,7 +41,8 @@ int MAY_WAIT fiber_sleep_us(int64_t us);
 int MAY_WAIT fiber_sleep_ms(int64_t ms);
 /* Lets others run; 0 or -ECANCELED. */
 int MAY_WAIT fiber_yield(void);
-/* The ready events (LOOP_READ | LOOP_WRITE), -ETIMEDOUT, or -ECANCELED. deadline_us monotonic or CLOCK_FOREVER. */
+/* The ready events (LOOP_READ | LOOP_WRITE), -ETIMEDOUT, or -ECANCELED. deadline_us monotonic or
+ * CLOCK_FOREVER. */
 int MAY_WAIT fiber_wait_fd(int fd, int events, int64_t deadline_us);
 
 /* Something to wait for. Zero-initialised is ready for use. */

@@ -1,6 +1,6 @@
 /*
- * loop: the event loop (libevent, named in loop.c alone). Everything runs on its thread. The scenario tests link
- * another loop.c whose time is virtual.
+ * loop: the event loop (libevent, named in loop.c alone). Everything runs on its thread. The scenario tests
+ * link another loop.c whose time is virtual.
  */
 #ifndef IO_LOOP_H
 #define IO_LOOP_H
@@ -21,7 +21,8 @@ void loop_stop(void);
  * Calls back once: when fd (or -1 for time only) is ready for LOOP_READ and/or LOOP_WRITE, or at deadline_us
  * (monotonic; CLOCK_FOREVER = never) with LOOP_TIMEOUT. The watch is gone when the callback begins.
  */
-struct loop_watch *loop_watch_once(int fd, int events, int64_t deadline_us, void (*cb)(int events, void *arg), void *arg);
+struct loop_watch *loop_watch_once(
+	int fd, int events, int64_t deadline_us, void (*cb)(int events, void *arg), void *arg);
 void loop_unwatch(struct loop_watch *); /* takes NULL */
 /* cb stays armed for fd until loop_unwatch_forever. */
 struct loop_watch *loop_watch_always(int fd, int events, void (*cb)(int events, void *arg), void *arg);

@@ -1,7 +1,8 @@
 /*
- * work: a pool of 4 threads for what blocks (libmariadb's connect, SQLite, getaddrinfo). The only pthread code.
- * While all of them are busy more are started, up to 32: a hung server does not take the pool from the others.
- * A job owns copies of all it needs; it may call libc, libmariadb's connect or SQLite, never log, fiber or model.
+ * work: a pool of 4 threads for what blocks (libmariadb's connect, SQLite, getaddrinfo). The only pthread
+ * code. While all of them are busy more are started, up to 32: a hung server does not take the pool from the
+ * others. A job owns copies of all it needs; it may call libc, libmariadb's connect or SQLite, never log,
+ * fiber or model.
  */
 #ifndef IO_WORK_H
 #define IO_WORK_H
@@ -11,11 +12,12 @@
 int work_init(void) MUSTCHECK;
 void work_free(void);
 /*
- * Runs fn(arg) on a pool thread and waits for it. 0 when it has run; -ETIMEDOUT or -ECANCELED when it was abandoned:
- * then drop(arg) is called on the pool thread when fn returns at last (drop frees what arg owns); -EAGAIN when all
- * threads and the queue of 64 are full (nothing ran, arg is still the caller's).
+ * Runs fn(arg) on a pool thread and waits for it. 0 when it has run; -ETIMEDOUT or -ECANCELED when it was
+ * abandoned: then drop(arg) is called on the pool thread when fn returns at last (drop frees what arg owns);
+ * -EAGAIN when all threads and the queue of 64 are full (nothing ran, arg is still the caller's).
  */
-int MAY_WAIT work_run(void (*fn)(void *arg), void (*drop)(void *arg), void *arg, int64_t deadline_us) MUSTCHECK;
+int MAY_WAIT work_run(
+	void (*fn)(void *arg), void (*drop)(void *arg), void *arg, int64_t deadline_us) MUSTCHECK;
 /* Jobs abandoned and still running; for status. */
 int work_abandoned(void);
 

@@ -15,11 +15,11 @@ struct facts_identity {
 	char hostname[128];
 	uint32_t port;
 	uint32_t server_id;
-	char uuid[64];         /* MySQL's server_uuid, MariaDB's @@server_uid where there is one; or empty */
-	int64_t boot_s;        /* unix time the server started (exact to 1 s: compare with facts_same_boot) */
+	char uuid[64];	/* MySQL's server_uuid, MariaDB's @@server_uid where there is one; or empty */
+	int64_t boot_s; /* unix time the server started (exact to 1 s: compare with facts_same_boot) */
 };
 
-struct facts_position {    /* where a server's own log stands */
+struct facts_position { /* where a server's own log stands */
 	char file[128];
 	uint64_t pos;
 	struct gtid_list binlog_pos;   /* @@gtid_binlog_pos */
@@ -28,59 +28,59 @@ struct facts_position {    /* where a server's own log stands */
 	struct gtid_list current_pos;  /* @@gtid_current_pos */
 };
 
-struct facts_channel {     /* one line of SHOW ALL SLAVES STATUS */
-	char name[64];         /* connection name; empty = default */
+struct facts_channel { /* one line of SHOW ALL SLAVES STATUS */
+	char name[64]; /* connection name; empty = default */
 	char host[256];
 	uint32_t port;
 	char user[128];
-	char io[32], sql[32];  /* "Yes", "No", "Connecting", "Preparing" */
-	char master_log_file[128];     /* read by the IO thread */
+	char io[32], sql[32];	   /* "Yes", "No", "Connecting", "Preparing" */
+	char master_log_file[128]; /* read by the IO thread */
 	uint64_t read_master_log_pos;
-	char exec_log_file[128];       /* Relay_Master_Log_File */
+	char exec_log_file[128]; /* Relay_Master_Log_File */
 	uint64_t exec_log_pos;
 	char gtid_io_pos[1024];
-	char using_gtid[16];   /* "No", "Slave_Pos", "Current_Pos" */
-	int64_t lag_s;         /* -1 = NULL */
+	char using_gtid[16]; /* "No", "Slave_Pos", "Current_Pos" */
+	int64_t lag_s;	     /* -1 = NULL */
 	int64_t delay_s;
 	int64_t last_io_errno, last_sql_errno;
 	char last_error[256];
 	uint32_t master_server_id;
-	char filters[512];     /* non-empty when any replicate_* filter is set, as the server spells it */
+	char filters[512]; /* non-empty when any replicate_* filter is set, as the server spells it */
 };
 
 #define FACTS_CHANNELS_MAX 8
 
-struct facts_session {     /* one line of the process list */
+struct facts_session { /* one line of the process list */
 	uint64_t id;
 	char user[128], host[128], db[64], command[32], state[64];
 	char info[256];
 	int64_t time_ms;
-	uint64_t trx_rows;     /* rows changed by its open transaction (innodb_trx); 0 none */
-	int64_t trx_age_ms;    /* -1 no transaction */
-	bool holds_tables;     /* has LOCK TABLES or metadata locks in a way that blocks, where it can be seen */
+	uint64_t trx_rows;  /* rows changed by its open transaction (innodb_trx); 0 none */
+	int64_t trx_age_ms; /* -1 no transaction */
+	bool holds_tables;  /* has LOCK TABLES or metadata locks in a way that blocks, where it can be seen */
 };
 
-struct facts_account {     /* who may walk through the fence */
+struct facts_account { /* who may walk through the fence */
 	char user[128], host[128];
 };
 
 struct facts {
 	bool up;
-	int64_t taken_at_ms;   /* monotonic */
+	int64_t taken_at_ms; /* monotonic */
 	struct facts_identity id;
 	char version[64];
-	int version_num;       /* 101119 for 10.11.19 */
+	int version_num; /* 101119 for 10.11.19 */
 	bool is_mariadb;
 	int64_t uptime_s;
-	bool read_only;        /* @@global.read_only */
-	int64_t wall_ms;       /* the server's clock */
+	bool read_only;	 /* @@global.read_only */
+	int64_t wall_ms; /* the server's clock */
 	/* log */
 	bool log_bin, log_slave_updates, gtid_strict_mode, skip_slave_start;
 	char binlog_format[16], binlog_row_image[16];
 	char binlog_do_db[256], binlog_ignore_db[256];
 	uint32_t gtid_domain_id;
 	int64_t expire_logs_s;
-	bool sync_binlog_full, flush_log_full;   /* sync_binlog=1, innodb_flush_log_at_trx_commit=1 */
+	bool sync_binlog_full, flush_log_full; /* sync_binlog=1, innodb_flush_log_at_trx_commit=1 */
 	struct facts_position position;
 	/* replication */
 	int nchannels;
@@ -93,28 +93,31 @@ struct facts {
 	/* events */
 	char event_scheduler[16]; /* ON, OFF, DISABLED */
 	/* how a restart leaves it: from the variable's origin when first seen after a start */
-	int boots_read_only;   /* -1 not known, 0 no, 1 yes */
+	int boots_read_only; /* -1 not known, 0 no, 1 yes */
 	/* heartbeat: the row in SCHEMA.heartbeat as this server shows it; -1 = no row or no table */
 	int64_t heartbeat_wall_ms;
 	/* flip row still open in SCHEMA.flips, the newest; id empty = none */
-	char flip_row_id[64], flip_row_host[128], flip_row_journal[64], flip_row_state[24], flip_row_direction[16];
-	bool schema_present;   /* SCHEMA and its tables exist */
+	char flip_row_id[64], flip_row_host[128], flip_row_journal[64], flip_row_state[24],
+		flip_row_direction[16];
+	bool schema_present; /* SCHEMA and its tables exist */
 	/* on demand (FACTS_SESSIONS, FACTS_ACCOUNTS, FACTS_EXTRA); arrays in the arena */
 	int nsessions;
 	struct facts_session *sessions;
 	int nbypass;
 	struct facts_account *bypass;
-	int nxa;               /* prepared XA transactions */
-	char wsrep_on;         /* 'Y' a Galera node, 'N' not */
+	int nxa;       /* prepared XA transactions */
+	char wsrep_on; /* 'Y' a Galera node, 'N' not */
 	int nevents_enabled;
 	char privileges[4096]; /* SHOW GRANTS of flipd's own account, one per line, passwords cut away */
 	char current_user[192];
-	char schema[72];       /* where flipd's own tables are looked for */
+	char schema[72]; /* where flipd's own tables are looked for */
 };
 
-bool facts_same_boot(const struct facts_identity *a, const struct facts_identity *b); /* server id, host, boot within 2 s */
+bool facts_same_boot(const struct facts_identity *a,
+	const struct facts_identity *b); /* server id, host, boot within 2 s */
 bool facts_same_server(const struct facts_identity *a, const struct facts_identity *b); /* boot apart */
 /* The channel that replicates from the given server (by server id, or host and port), or NULL. */
-const struct facts_channel *facts_channel_from(const struct facts *f, uint32_t server_id, const char *host, uint32_t port);
+const struct facts_channel *facts_channel_from(
+	const struct facts *f, uint32_t server_id, const char *host, uint32_t port);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * gtid: MariaDB's global transaction ids as lists "0-1-10,1-5-7". Pure, fuzzed. One entry per (domain) in a position,
- * per (domain, server) in a binlog state. MariaDB itself compares sequence numbers only (experiment E1e); we compare
- * domain and server too.
+ * gtid: MariaDB's global transaction ids as lists "0-1-10,1-5-7". Pure, fuzzed. One entry per (domain) in a
+ * position, per (domain, server) in a binlog state. MariaDB itself compares sequence numbers only (experiment
+ * E1e); we compare domain and server too.
  */
 #ifndef MODEL_GTID_H
 #define MODEL_GTID_H
@@ -19,7 +19,8 @@ struct gtid_list {
 	struct gtid v[GTID_MAX]; /* sorted by domain, then server */
 };
 
-/* Parses "" or "D-S-N,..."; blanks and newlines around commas are allowed. 0, -EINVAL, or -E2BIG past GTID_MAX. */
+/* Parses "" or "D-S-N,..."; blanks and newlines around commas are allowed. 0, -EINVAL, or -E2BIG past
+ * GTID_MAX. */
 int gtid_parse(const char *s, struct gtid_list *ret) MUSTCHECK;
 /* Writes the list; returns buf. */
 char *gtid_format(const struct gtid_list *, char *buf, size_t size);
@@ -32,7 +33,8 @@ const struct gtid *gtid_find(const struct gtid_list *, uint32_t domain, uint32_t
 bool gtid_reached(const struct gtid_list *have, const struct gtid_list *want);
 /* Of a binlog state: how many transactions of its own (server id) it has beyond base, a binlog state too; the
  * first such in *ret_first (may be NULL). Counts by sequence distance per domain. */
-uint64_t gtid_own_beyond(const struct gtid_list *state, const struct gtid_list *base, uint32_t server, struct gtid *ret_first);
+uint64_t gtid_own_beyond(
+	const struct gtid_list *state, const struct gtid_list *base, uint32_t server, struct gtid *ret_first);
 /* Per domain the later of a and b (MariaDB file/strict-mode rule for the way back). */
 void gtid_later(const struct gtid_list *a, const struct gtid_list *b, struct gtid_list *ret);
 

@@ -89,8 +89,8 @@ struct dialect {
 	void (*try_reverse_remove)(const struct dialect_ctx *, struct strbuf *);
 
 	void (*tables)(const struct dialect_ctx *, struct strbuf *); /* name */
-	void (*table_value)(const struct dialect_ctx *, const char *table, enum dialect_value, int64_t limit_ms,
-		struct strbuf *); /* value */
+	void (*table_value)(const struct dialect_ctx *, const char *table, enum dialect_value,
+		int64_t limit_ms, struct strbuf *); /* value */
 	void (*kill)(const struct dialect_ctx *, uint64_t id, bool query_only, struct strbuf *);
 	void (*session_there)(
 		const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *); /* there */

@@ -119,6 +119,20 @@ class Series:
             return flip if flip["state"] in ("ended", "stuck") else None
         return wait_for(ended, timeout, "the recovered flip to end")
 
+    def outlives(self, timeout=30):
+        """Whether flipd lives on until its newest flip has ended."""
+        def over():
+            if not self.daemon.process.alive():
+                return "dead"
+            answer = self.daemon.ctl("history", "lab")
+            flips = answer.json["flips"] if answer.code == 0 else [{"state": "unknown"}]
+            return "ended" if not flips or flips[0]["state"] in ("ended", "stuck") else None
+        if wait_for(over, timeout, "the recovered flip to end, or flipd") == "dead":
+            self.daemon.process.wait(10)
+            return False
+        time.sleep(0.02)  # what it wrote last may have killed it
+        return self.daemon.process.alive()
+
     def judge(self, flip, where, allowed=OUTCOMES):
         """Counts the outcome, and asks the servers whether it is true; the next case begins from there."""
         outcome = flip["outcome"] if flip else "never begun"

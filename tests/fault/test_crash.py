@@ -4,6 +4,7 @@ Each time it is started again, and then: the flip ended `done`, `rolled_back` or
 takes writes, and at no time two; every acknowledged write is there, on both sides alike."""
 
 import contextlib
+import itertools
 import os
 import random
 import time
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from tests.fault.series import ALL
+from tests.lab.proc import wait_for
 
 SHORT = {"max_blackout": "600ms", "max_lag": "30s", "fence_timeout": "200ms"}
 SEEDS = range(5) if ALL else range(1)
@@ -35,6 +37,7 @@ class Sweep:
     def __init__(self, series, when, hold=False):
         self.series, self.when, self.hold = series, when, hold
         self.armed, self.armings, self.at = None, 0, {}  # at: word -> the commit that held it last
+        self.counter = itertools.count()
         self.met, self.wanted = set(), set()  # words of flips that came to their end
 
     def arm(self, k):
@@ -42,33 +45,38 @@ class Sweep:
         self.armed = dict(FLIPD_CRASH_AT=k, FLIPD_CRASH_WHEN=self.when,
                           FLIPD_CRASH_LOG=os.path.join(self.series.daemon.dir, "commits-%d" % self.armings))
 
-    def case(self, next_k):
-        """One flip with flipd as it is armed; flipd is then up, armed for commit next_k. The commit that it died at."""
+    def strike(self, stack):
+        """A flip with flipd as it is armed, until flipd is dead or the flip has ended: (the flip's end or None, when,
+        the commit that it died at or None). In stack goes what is to be undone when the flip has ended."""
         series, log = self.series, self.armed["FLIPD_CRASH_LOG"]
         series.ready()
-        self.arm(next_k)
-        with contextlib.ExitStack() as stack:
-            end, child = series.log_end(), series.flip()
-            if self.hold:  # late, so that new is not far behind when the order of the steps is chosen
-                series.at_log(" step=flush ", lambda: stack.enter_context(series.applier_held()), end=end)
-            flip = series.wait_flip(child)
-            died = time.monotonic()
-            if not series.daemon.process.alive():
-                assert series.up(**self.armed)
-                flip = series.recovered(died)
-            else:
-                assert series.daemon.stop() == 0
-                assert series.up(**self.armed)
+        end, child = series.log_end(), series.flip()
+        if self.hold:  # late, so that new is not far behind when the order of the steps is chosen
+            series.at_log(" step=flush ", lambda: stack.enter_context(series.applier_held()), end=end)
+        flip, died = series.wait_flip(child), time.monotonic()
         commits = read_commits(log)
         for number, words, _ in commits:
             self.at.update(dict.fromkeys(words, number))
-        killed = commits and "KILLED" in commits[-1][2]
-        series.judge(flip, "killed at commit %s" % commits[-1][2] if killed else "undisturbed")
-        if not killed:
-            self.wanted.update(*(words for _, words, _ in commits))
-            return None
-        self.met |= commits[-1][1]
-        return commits[-1]
+        if commits and "KILLED" in commits[-1][2]:
+            return None, died, commits[-1]
+        self.wanted.update(*(words for _, words, _ in commits))
+        return flip, died, None
+
+    def case(self, next_k):
+        """One flip and the recovery; flipd is then up, armed for commit next_k. The commit that it died at, or None."""
+        series = self.series
+        with contextlib.ExitStack() as stack:
+            flip, died, commit = self.strike(stack)
+            if commit is None:
+                assert series.daemon.stop() == 0
+            self.arm(next_k)
+            assert series.up(**self.armed)
+            if commit:
+                flip = series.recovered(died)
+        series.judge(flip, "killed at commit %s" % commit[2] if commit else "undisturbed")
+        if commit:
+            self.met |= commit[1]
+        return commit
 
     def undisturbed(self):
         self.arm(0)
@@ -87,9 +95,28 @@ class Sweep:
         return "k=%d..%d %s" % (first, k - 1, self.when)
 
     def restart(self, k):
-        assert self.series.daemon.stop() == 0
+        if self.series.daemon.process.alive():
+            assert self.series.daemon.stop() == 0
         self.arm(k)
         assert self.series.up(**self.armed)
+
+    def dead_at(self, word, stack):
+        """Flipd is dead, killed at a commit that holds the word; when it died. Flips that miss it are cases too."""
+        k = self.at[word]
+        for _ in range(30):
+            self.at.pop(word, None)
+            self.restart(k)
+            with contextlib.ExitStack() as own:
+                flip, died, commit = self.strike(own)
+                if commit and word in commit[1]:
+                    stack.push(own.pop_all())
+                    return died
+                if commit:
+                    assert self.series.up()
+                    flip = self.series.recovered(died)
+            self.series.judge(flip, "missed %s" % word)
+            k = self.at.setdefault(word, k + 1)
+        raise AssertionError("no crash could be had at %s" % word)
 
     def go_for(self, word):
         k = self.at[word]
@@ -126,6 +153,41 @@ def test_killed_at_every_write_of_a_roll_back(make_series, order, when):
     assert ("record:revoke/intent" in sweep.met) == (order == "guarded"), sweep.met
     assert not series.outcomes["done"], series.outcomes
     series.finish("crash at journal write %s of a roll back, %s opening" % (which, order))
+
+
+def die_again(series, sweep, j, died):
+    """Lives that die at commit 1, 2, ... of their own, from j on, until one outlives its recovery; that one's end."""
+    lives = 0
+    while True:
+        log = os.path.join(series.daemon.dir, "recovery-%d" % next(sweep.counter))
+        series.start(FLIPD_CRASH_AT=j, FLIPD_CRASH_WHEN=sweep.when, FLIPD_CRASH_LOG=log, FLIPD_CRASH_FROM="start")
+        wait_for(lambda: not series.daemon.process.alive() or series.answers(), 20, "flipd to answer or to die")
+        if series.outlives():
+            return series.recovered(died), lives
+        died, lives, j = time.monotonic(), lives + 1, j + 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("hold", [False, True])
+def test_killed_again_in_recovery(make_series, when, hold):
+    """Killed in a flip, then at the first write of the life that recovers it, at the second of the next, and so on."""
+    series = make_series(defaults=SHORT)
+    sweep = Sweep(series, when, hold)
+    sweep.undisturbed()
+    most = 0
+    for word in ("record:row/lock", "record:fence/fence", "record:intent/intent", "record:opened/open", "save:ended"):
+        if word not in sweep.at:
+            continue
+        for first in range(1, 12) if ALL else (1,):
+            with contextlib.ExitStack() as stack:
+                died = sweep.dead_at(word, stack)
+                flip, lives = die_again(series, sweep, first, died)
+            series.judge(flip, "killed %s %s, then from commit %d on in %d lives" % (when, word, first, lives))
+            most = max(most, lives)
+            assert series.daemon.stop() == 0
+    assert most >= 3, "recovery writes more often than that"
+    series.finish("crash again %s every write of recovery%s, up to %d times" % (
+        when, ", new's applier held" if hold else "", most))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -185,8 +185,9 @@ int run_batch(struct batch b, int n, bool *ret_end)
 	if (waitpid(pid, &status, 0) < 0)
 		exit(2);
 	if (!WIFEXITED(status)) {
-		printf("FAILED: %s, k=%d, %s: the process ended with status %x\n", b.course->name, b.k + got, fault_name(b.fault),
-			(unsigned)status);
+		printf("FAILED: %s, k=%d, seed %llu, %s: the process ended with status %x (second: %d %d %d %lld)\n", b.course->name,
+			b.k + got, (unsigned long long)b.seed, fault_name(b.fault), (unsigned)status, b.second.server, b.second.at,
+			b.second.closed, (long long)b.second.down_us);
 		failed++;
 		got++;
 	}

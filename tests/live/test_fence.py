@@ -1,8 +1,10 @@
 """The fence and what stands in its way: statements and locks that it must wait for, named, killed, waited for or given
 way to; and the three ways in which a flip that has fenced goes back."""
 
+import contextlib
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -338,23 +340,74 @@ def test_the_kill_goes_on_after_errors(scene):
             server.query("SET GLOBAL event_scheduler=OFF")
 
 
-def test_waiting_for_a_semi_sync_acknowledgement(scene_of):
-    """E16: commits on old that wait for an acknowledgement hold the fence up: bounded, then cut like other blockers."""
+@contextlib.contextmanager
+def unacknowledged(old, new, timeout_ms):
+    """Semi-sync on old, for which new acknowledges nothing: commits wait out the time, the first ones anew each time
+    that it is switched on."""
+    old.query("SET GLOBAL rpl_semi_sync_master_timeout=%d" % timeout_ms)
+    new.query("STOP SLAVE IO_THREAD")
+    new.query("SET GLOBAL rpl_semi_sync_slave_enabled=0")
+    new.query("START SLAVE IO_THREAD")
+    new.wait_replicating()
+    try:
+        yield
+    finally:
+        new.query("SET GLOBAL rpl_semi_sync_slave_enabled=1")
+        old.query("SET GLOBAL rpl_semi_sync_master_timeout=500")
+
+
+def switch_on_again(old):
+    old.query("SET GLOBAL rpl_semi_sync_master_enabled=0")
+    old.query("SET GLOBAL rpl_semi_sync_master_enabled=1")
+
+
+def test_the_fence_behind_semi_sync(scene_of):
+    """E16: commits that wait for an acknowledgement hold the fence up: it is bounded, and they are cut."""
     scene = scene_of("semi-sync")
     old, new = scene.set_out()
-    old.query("SET GLOBAL rpl_semi_sync_master_timeout=20000")
-    try:
+    root, over = scene.client(old, "root"), threading.Event()
+
+    def rearm():  # so that a commit waits at almost every moment, but flipd's own before the fence not for long
+        while not over.wait(0.2):
+            root.run("SET GLOBAL rpl_semi_sync_master_enabled=0")
+            root.run("SET GLOBAL rpl_semi_sync_master_enabled=1")
+    with unacknowledged(old, new, 5000):
         scene.flipd()
-        load = scene.load(interval_ms=1)
-        running = scene.start_flip(new)
-        step_done = wait_for(lambda: not sessions(new, "never") and running, 1, "the flip")
-        assert step_done is running
-        document = running.end("done")
-        assert document["blackout_ms"] < 1000
+        load = scene.load(writers=8, interval_ms=0.5)
+        thread = threading.Thread(target=rearm)
+        thread.start()
+        try:
+            document = scene.flip(new)
+        finally:
+            over.set()
+            thread.join()
         scene.goes_on(load, server=new)
-        scene.right(load, old, new)
-    finally:
-        old.query("SET GLOBAL rpl_semi_sync_master_timeout=1000")
+    assert document["blackout_ms"] < 1000
+    assert named_check(document, "semi_sync")["result"] == "warn"
+    scene.right(load, old, new)
+
+
+@pytest.mark.parametrize("timeout_ms", [700, 30000])
+def test_commits_without_acknowledgement(scene_of, timeout_ms):
+    """E16: flipd's own row waits like everybody's commit. A short time-out passes; a long one ends the flip before the
+    fence, and nothing was changed."""
+    scene = scene_of("semi-sync")
+    old, new = scene.set_out()
+    with unacknowledged(old, new, timeout_ms):
+        scene.flipd(defaults={"drain_timeout": "3s"})
+        load = scene.load(interval_ms=1)
+        switch_on_again(old)
+        if timeout_ms < 1000:
+            scene.flip(new)
+            order = [old, new]
+        else:
+            document = scene.flip(new, "aborted")
+            assert document["error"]["server"] == old.name and document["attempts"] == []
+            old.query("SET GLOBAL rpl_semi_sync_master_timeout=500")
+            switch_on_again(old)
+            order = [old]
+        scene.goes_on(load, server=order[-1])
+    scene.right(load, *order)
 
 
 def test_another_flips_lock(scene):
