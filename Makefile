@@ -159,6 +159,7 @@ unit: $(UNIT_BIN)
 lint:
 	$(Q)tools/check-layers
 	$(Q)tools/check-style
+	$(Q)tools/man-tables --check
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
 
 PYTEST = $(PY) -m pytest -q -p no:cacheprovider --durations=0 --durations-min=30
@@ -196,7 +197,8 @@ install: all ## installs under DESTDIR and PREFIX (/usr/local)
 	install -m 0644 man/flipd.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 0644 man/flipd.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 0644 README.md LICENSE conf/flipd.yaml $(DESTDIR)$(PREFIX)/share/doc/flipd/
-	install -m 0644 systemd/*.service systemd/*.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	install -m 0644 systemd/*.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/
+	sed 's|/usr/local/sbin|$(PREFIX)/sbin|' systemd/flipd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/flipd.service
 
 .PHONY: help clean
 help: ## this list
