@@ -15,18 +15,33 @@
 
 /* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
  * tried again until settle_timeout, with applications served meanwhile. */
-static bool MAY_WAIT undo_rest(struct flip *f)
+static bool MAY_WAIT undo_settings(struct flip *f)
 {
-	static const char *const rows[] = {"endpoints", "events", "lock"};
-
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
 	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed;
-	f->st[step_index("lock")].begun |= f->row_written;
 	cluster_heartbeat_resume(f->cluster);
-	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		if (!runner_undo(f, rows[i]))
-			return false; /* the lock is kept while something is not undone */
-	return true;
+	return runner_undo(f, "endpoints") && runner_undo(f, "events");
+}
+
+static bool MAY_WAIT undo_rest(struct flip *f)
+{
+	f->st[step_index("lock")].begun |= f->row_written;
+	return undo_settings(f) && runner_undo(f, "lock"); /* the lock is kept while something is not undone */
+}
+
+/* New was closed when the roll back began; a restart since may have left it open, and the table says what then. */
+static bool MAY_WAIT new_came_up_open(struct flip *f)
+{
+	struct node_proof p;
+	struct err ignored = {0};
+
+	for (int i = 0; i < 2; i++) { /* the first may find its session gone with the restart */
+		if (sess_open(f, &f->new_side, SESSION_REAPER, flip_deadline(ROUND_TRIP_MS), &ignored) < 0)
+			return false;
+		if (node_prove(f->new_side.reaper, flip_deadline(ROUND_TRIP_MS), &p, &ignored) == ACT_DONE)
+			return !p.read_only;
+	}
+	return false;
 }
 
 static void stop_reason(struct flip *f, const char *why)
@@ -79,10 +94,19 @@ static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_
 	return DECIDE_ENDED;
 }
 
+/* Old is closed and not by this flip: it stays so, and the flip's row, which would refuse every later flip,
+ * is closed when somebody has opened it. */
+static bool row_waits(const struct flip *f, const struct look *l)
+{
+	return f->row_written && l->old_view.seen.up && !l->old_view.seen.writable && !l->old_view.foreign &&
+	       !l->new_view.foreign && !l->new_view.seen.writable && !settle_over(f);
+}
+
 static enum decide_next MAY_WAIT act_leave_aborted(
 	struct flip *f, const struct recover_decision *d, struct look *l)
 {
-	(void)l;
+	if (row_waits(f, l))
+		return DECIDE_LATER;
 	stop_reason(f, d->why);
 	decide_end(f, FLIP_ABORTED);
 	return DECIDE_ENDED;
@@ -123,6 +147,10 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 
 	if (open_old(f, l, &err) < 0)
 		return decide_failed(f, "old could not be opened", &err);
+	if (!undo_settings(f) && !settle_over(f))
+		return DECIDE_LATER;
+	if (new_came_up_open(f))
+		return DECIDE_LOOK_AGAIN;
 	if (!undo_rest(f) && !settle_over(f))
 		return DECIDE_LATER;
 	stop_reason(f, d->why);
@@ -160,7 +188,7 @@ static enum decide_next MAY_WAIT act_roll_back_blind(
 	return roll_back(f, d, l);
 }
 
-static enum decide_next MAY_WAIT close_side(struct flip *f, struct flip_side *s)
+enum decide_next MAY_WAIT decide_close(struct flip *f, struct flip_side *s)
 {
 	struct err err = {0};
 	bool none = false;
@@ -185,7 +213,7 @@ static enum decide_next MAY_WAIT act_close_new(
 {
 	(void)d;
 	(void)l;
-	return close_side(f, &f->new_side);
+	return decide_close(f, &f->new_side);
 }
 
 static enum decide_next MAY_WAIT act_close_old(
@@ -193,7 +221,7 @@ static enum decide_next MAY_WAIT act_close_old(
 {
 	(void)d;
 	(void)l;
-	return close_side(f, &f->old_side);
+	return decide_close(f, &f->old_side);
 }
 
 /* Names what an operator has to look at, and ends stuck. */
@@ -223,7 +251,7 @@ enum decide_next MAY_WAIT decide_stuck(struct flip *f, const struct recover_deci
 static enum decide_next MAY_WAIT act_close_new_stuck(
 	struct flip *f, const struct recover_decision *d, struct look *l)
 {
-	if (l->new_view.seen.writable && close_side(f, &f->new_side) == DECIDE_LATER)
+	if (l->new_view.seen.writable && decide_close(f, &f->new_side) == DECIDE_LATER)
 		return DECIDE_LATER;
 	return decide_stuck(f, d, l);
 }

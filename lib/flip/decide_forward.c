@@ -156,6 +156,45 @@ enum decide_next MAY_WAIT decide_resume(struct flip *f, const struct recover_dec
 	return go_on(f, "coordinates");
 }
 
+/* New has old's final position, or has forgotten old already, which only a flip does that has seen to it. */
+static bool MAY_WAIT tail_applied(struct flip *f, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts *facts = arena_alloc(a, sizeof(*facts));
+	const struct conf_server *o = f->old_side.server->conf;
+	struct node_goal goal;
+
+	if (node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts, err) != ACT_DONE)
+		return false;
+	if (!facts_channel_from(facts, f->old_side.identity.server_id, o->replication_host, o->replication_port))
+		return true;
+	goal_of(f, &goal);
+	return node_wait_position(f->new_side.reaper, &goal, 1000, flip_deadline(ROUND_TRIP_MS), err) == ACT_DONE;
+}
+
+/* Open, or once open, by another than the flip's own opening (a restart, a hand): it lacks writes that old acknowledged.
+ * Without transactions of its own it is closed and may catch up; else it is not cut off from what it lacks. */
+static enum decide_next MAY_WAIT tail_missing(
+	struct flip *f, const struct recover_decision *d, struct look *l, const struct err *why)
+{
+	if (l->new_view.seen.writable && !l->new_view.seen.beyond)
+		return decide_close(f, &f->new_side);
+	if (!settle_over(f))
+		return decide_failed(f, "new took writes before it had all of old's", why);
+	f->old_out = true;
+	flip_warn(f, "%s took writes before it had all that %s had acknowledged: %s", f->new_side.server->conf->name,
+		f->old_side.server->conf->name, err_text(why));
+	return decide_stuck(f, d, l);
+}
+
+/* What cannot be done in settle_timeout is an operator's. */
+static enum decide_next MAY_WAIT settle(struct flip *f, const struct recover_decision *d, struct look *l)
+{
+	enum decide_next next = go_on(f, "detach");
+
+	return next == DECIDE_LATER && settle_over(f) && !f->terminating ? decide_stuck(f, d, l) : next;
+}
+
 enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	struct err err = {0};
@@ -165,6 +204,8 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 		return decide_forward_blind(f, d, l);
 	if (kill_left(f) == DECIDE_LATER)
 		return DECIDE_LATER;
+	if (!f->opened && (open || l->new_view.seen.beyond) && !tail_applied(f, &err))
+		return tail_missing(f, d, l, &err);
 	guard_start(f);
 	if (open && (open_other_fences(f, &err) < 0 || open_confirmed(f, &err) < 0))
 		return decide_failed(f, "new is open, but not every fence of it", &err);
@@ -175,7 +216,7 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 		return go_on(f, "open");
 	cluster_heartbeat_resume(f->cluster);
 	settings_scheduler_on(f);
-	return go_on(f, "detach");
+	return settle(f, d, l);
 }
 
 /* New serves; what needs old waits until it answers. */

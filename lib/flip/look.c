@@ -162,8 +162,11 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->settle_over = settle_over(f);
 	/* An abort or a budget that ran out does not wait for a position: back is where it was told to go. */
 	bool closed = l->new_view.seen.up && !l->new_view.seen.writable && !l->new_view.seen.beyond;
+	/* Only of an old side at its final position is it asked whether new gets there: any other is not kept waiting. */
+	const struct recover_side *o = &l->old_view.seen;
+	bool old_final = o->up ? !o->writable && !o->beyond : o->word != RECOVER_WORD_NONE;
 	/* An intent that may not be on disk permits nothing: it is revoked. */
-	if (ret->phase == RECOVER_INTENT && closed && f->intent_durable && !f->aborting && !f->out_of_time &&
+	if (ret->phase == RECOVER_INTENT && closed && old_final && f->intent_durable && !f->aborting && !f->out_of_time &&
 		clock_us() < budget_end(f))
 		ret->position_reachable = look_reachable(f, l);
 	ret->position_reached = ret->position_reachable;

@@ -357,12 +357,14 @@ static void MAY_WAIT count_stragglers(struct flip *f)
 	struct facts_session *list = NULL;
 	struct err ignored = {0};
 	char who[160] = "";
+	struct session *s = NULL; /* of its own: the guard works with old's at the same time */
 	int n = 0, left = 0;
 
-	if (!f->old_side.reaper || !session_alive(f->old_side.reaper) ||
-		node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) !=
-			ACT_DONE)
+	if (cluster_session(f->old_side.server, SESSION_WATCH, flip_deadline(ROUND_TRIP_MS), &s, &ignored) < 0)
 		return;
+	if (node_sessions(s, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) != ACT_DONE)
+		n = 0;
+	session_close(s);
 	for (int i = 0; i < n; i++) {
 		if (kill_exempt(f, &f->old_side, &list[i]))
 			continue;

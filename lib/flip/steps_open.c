@@ -259,7 +259,10 @@ static int MAY_WAIT note_repoint(struct flip *f, struct err *err)
 int MAY_WAIT step_sync(struct flip *f, struct err *err)
 {
 	struct node_goal goal;
+	int rc = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
 
+	if (rc < 0)
+		return rc;
 	goal_of(f, &goal);
 	for (;;) {
 		struct err why = {0};
@@ -283,8 +286,12 @@ int MAY_WAIT step_verify(struct flip *f, struct err *err)
 {
 	const char *name = f->new_side.server->conf->name;
 	struct node_row row;
-	enum act act = node_row_read(f->new_side.act, f->id, flip_deadline(ROUND_TRIP_MS), &row, err);
+	int rc = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
+	enum act act;
 
+	if (rc < 0)
+		return rc;
+	act = node_row_read(f->new_side.act, f->id, flip_deadline(ROUND_TRIP_MS), &row, err);
 	if (act != ACT_DONE) {
 		err_wrap(err, "%s does not show the flip's marker row", name);
 		return flip_rc(act, err);

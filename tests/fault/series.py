@@ -29,7 +29,7 @@ class Series:
     def __init__(self, lab):
         self.lab, self.daemon, self.openings, self.loads = lab, None, None, []
         self.order, self.outcomes, self.cases, self.slowest_s = ["source"], Counter(), 0, 0.0
-        self.last_id, self.excused = None, 0.0
+        self.last_id, self.excused, self.prefix = None, 0.0, []
 
     def build(self, defaults=None, replicas=(), zones=ZONES[:1], writers=4, interval_ms=20.0, by_name=True, **servers):
         """A lab with its daemon, not started, and the writers, started: some try both sides in turn, one goes by name."""
@@ -45,9 +45,9 @@ class Series:
         self.openings = Openings(lab)
         return self
 
-    def new_daemon(self, name, defaults=None, **more):
-        return self.lab.flipd(start=False, name=name, daemon={"poll_interval": "100ms"},
-                              defaults=dict(POLICY, **(defaults or {})), **more)
+    def new_daemon(self, name, defaults=None, daemon=None):
+        return self.lab.flipd(start=False, name=name, daemon=dict({"poll_interval": "100ms"}, **(daemon or {})),
+                              defaults=dict(POLICY, **(defaults or {})))
 
     # One case.
 
@@ -69,7 +69,7 @@ class Series:
         words = ["%s=%s" % pair for pair in sorted(env.items())]
         if env:
             words.append("LD_PRELOAD=" + places.built("tests/fault/crashpoint.so"))
-        daemon.wrapper = ["env", "FLIPD_DEBUG=1"] + words
+        daemon.wrapper = self.prefix + ["env", "FLIPD_DEBUG=1"] + words
         daemon.start(wait=False)
         return daemon
 
@@ -165,10 +165,11 @@ class Series:
         opened = rows_left_open(master)
         assert not opened, "%s: rows left open: %s" % (where, opened)
 
-    def written_on(self, master, where):
-        """Every writer has found the master."""
+    def written_on(self, master, where, writers=1000):
+        """Every writer, or each with a number below that, has found the master."""
         def highest():
-            return {r["writer"]: r["n"] for r in master.query("SELECT writer, MAX(seq) AS n FROM app.log GROUP BY writer")}
+            rows = master.query("SELECT writer, MAX(seq) AS n FROM app.log GROUP BY writer")
+            return {r["writer"]: r["n"] for r in rows if r["writer"] < writers}
         before = highest()
         try:
             wait_for(lambda: all(n > before[w] for w, n in highest().items()), 10, "every writer to write there")
@@ -214,9 +215,6 @@ class Series:
 
     def log_end(self):
         return os.path.getsize(self.daemon.log)
-
-    def kill_server(self, server):
-        server.kill()
 
     def nobody_open(self):
         """Both sides answer, and neither takes writes."""

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.fault.series import ALL, SUMMARY, WRITABLE_WITHIN_S, brief, other
+from tests.fault.series import ALL, SUMMARY, WRITABLE_WITHIN_S, brief
 from tests.fault.test_crash import Sweep
 from tests.lab.proc import wait_for
 
@@ -37,14 +37,15 @@ def test_servers_killed(make_series, seed):
         series.ready()
         server, end, child = server_of(series, who), series.log_end(), series.flip()
         where = "%s killed at %s" % (who, step)
-        struck = series.at_log(" step=%s " % step, lambda: series.kill_server(server), end=end)
+        struck = series.at_log(" step=%s " % step, server.kill, end=end)
         if struck:
             server.start()
         back = time.monotonic()
+        if (who, step) == ("old", "drain"):  # flipd has closed nothing, so it opens nothing: an operator does
+            wait_for(lambda: series.daemon.state()["state"] in ("recovering", "no_master"), 10, "flipd to leave it")
+            assert series.nobody_open(), where
+            open_by_hand(series)
         flip = end_of_flip(series, child)
-        if series.nobody_open():
-            assert who == "old" and step == "drain", "%s: no side is open: %s" % (where, brief(flip))
-            series.old.query("SET GLOBAL read_only=0")  # it was open by hand before it was killed
         wait_for(lambda: series.openings.only_open(back), WRITABLE_WITHIN_S, "one writable side")
         series.judge(flip, where + ("" if struck else ", not met"))
     series.finish("server killed at a step")
@@ -89,9 +90,8 @@ def test_old_opened_while_flipd_is_dead(make_series, opens):
     for word in ("record:fence/fence", "record:position/coordinates", "record:intent/intent"):
         with contextlib.ExitStack() as stack:
             died = sweep.dead_at(word, stack)
-            if series.openings.sides[other(series.master)].seen_since(died - 0.001) is False or word != "intent":
-                opens(series)
-            series.written_on(series.old, word)
+            opens(series)
+            series.written_on(series.old, word, writers=4)  # not the one that goes by name
             assert series.up()
             series.judge(series.recovered(died), "%s after %s" % (opens.__name__, word), {"rolled_back", "aborted"})
         assert series.daemon.stop() == 0
@@ -107,6 +107,7 @@ def test_old_opened_after_new_was(make_series, writes):
     with contextlib.ExitStack() as stack:
         sweep.dead_at("record:opened/open", stack)
         old, new = series.old, series.new
+        series.written_on(new, "the writer that goes by name has left old")
         open_by_hand(series)
         if writes:
             old.query("INSERT INTO app.item (name) VALUES ('by hand on old')")
@@ -124,8 +125,7 @@ def test_old_opened_after_new_was(make_series, writes):
         return
     assert flip["outcome"] == "stuck", brief(flip)
     assert old.replica_status() is None, "old has transactions that new lacks and must stay out"
-    number = old.gtid("gtid_binlog_state").split(",")[0]
-    assert any("1 transactions" in w and w.startswith(old.name) for w in flip["warnings"]), (number, flip["warnings"])
+    assert any(w.startswith(old.name + " has 1 transactions of its own") for w in flip["warnings"]), flip["warnings"]
     assert old.value("SELECT COUNT(*) FROM app.item WHERE name = 'by hand on old'") == 1
     refused = series.daemon.flip(old.name)
     assert refused.code == 7, refused

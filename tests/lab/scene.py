@@ -21,7 +21,8 @@ KINDS = {
     "triple": {"replicas": ["reports"]},
     "file": {"gtid": False},
     "file triple": {"gtid": False, "replicas": ["reports"]},
-    "semi-sync": {"semi_sync": True, "options": {"rpl_semi_sync_master_wait_no_slave": "1"}},
+    "semi-sync": {"semi_sync": True, "options": {"rpl_semi_sync_master_wait_no_slave": "1",
+                                                "rpl_semi_sync_master_timeout": "500"}},
     "tls": {"tls": True},
 }
 CHANGES = re.compile(r"(/\*.*?\*/ *)?SET (STATEMENT .* FOR SET )?GLOBAL read_only", re.S)
@@ -125,7 +126,7 @@ class Running:
         self.scene, self.child, self.answer = scene, child, None
 
     def end(self, outcome=None, timeout=60):
-        """Its document as `show` has it; the outcome must be the one given."""
+        """Its document as `show` has it; the outcome must be the one given, or one of them."""
         try:
             out, err = self.child.communicate(timeout=timeout)
         except Exception:
@@ -133,9 +134,10 @@ class Running:
             raise LabError("the flip did not end:\n" + self.scene.daemon.process.log_tail(40)) from None
         self.code = self.child.returncode
         document = self.scene.last()
-        if outcome and document["outcome"] != outcome:
+        wanted = [outcome] if isinstance(outcome, str) else outcome
+        if wanted and document["outcome"] not in wanted:
             raise LabError("the flip ended %s, not %s: %s\n%s%s\n%s" % (
-                document["outcome"], outcome, document["error"], out[-300:], err[-300:],
+                document["outcome"], " or ".join(wanted), document["error"], out[-300:], err[-300:],
                 self.scene.daemon.process.log_tail(40)))
         return document
 
@@ -194,6 +196,10 @@ class Scene:
     def close(self):
         self.stack.close()
         self.lab.close()
+
+    def aged(self, server):
+        """Before a restart: flipd tells the runs of a server apart by the second in which they began, give or take."""
+        wait_for(lambda: int(server.query("SHOW GLOBAL STATUS LIKE 'Uptime'")[0]["Value"]) >= 4, 10, "some seconds")
 
     # What a test puts on it.
 

@@ -37,6 +37,7 @@ static void remember(struct flip *f)
 	w.state = flip_get_state(f);
 	w.outcome = flip_get_outcome(f);
 	str_copy(w.warnings, sizeof(w.warnings), warnings ? warnings : text);
+	w.blackout_us = flip_blackout_us(f);
 	w.ended = w.state == FLIP_ENDED || w.state == FLIP_STUCK;
 	w.ended_us = vtime_us();
 	note("the flip is %s, %s", flip_state_name(w.state), flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "no outcome");
@@ -123,10 +124,11 @@ static void MAY_WAIT live(void *arg)
 		end_life(c, w.flip, true);
 		return;
 	}
-	while (w.after_life && w.after_life())
-		remember(w.flip);
-	while (!w.over)
+	while (!w.over) {
+		if (w.after_life && w.after_life())
+			remember(w.flip);
 		(void)fiber_sleep_ms(20);
+	}
 	end_life(c, w.flip, false);
 	loop_stop();
 }
@@ -157,8 +159,8 @@ static void supervise(void *arg)
 	(void)arg;
 	if (w.ended && now > w.ended_us + CLIENTS_STAY_US)
 		w.stop_clients = true;
-	settled = w.ended && now > w.ended_us + CLIENTS_STAY_US + 100000 && world_settled(why, sizeof(why));
-	if (settled || (w.ended && now > w.ended_us + SETTLE_US) || now > until_us || w.violations) {
+	settled = w.ended && now > w.judge_from_us && now > w.ended_us + CLIENTS_STAY_US + 100000 && world_settled(why, sizeof(why));
+	if (settled || (w.ended && now > w.judge_from_us && now > w.ended_us + SETTLE_US) || now > until_us || w.violations) {
 		world_judge();
 		w.over = true; /* the life that runs ends in order, one that hangs is left */
 		vtime_at(now + 3000000, stop_now, NULL);

@@ -142,6 +142,11 @@ enum fault flipd_calls(const char *what, const char *where)
 {
 	if (++w.events == w.second_at && w.server[w.second_server].up)
 		server_restart(&w.server[w.second_server], w.second_closed, w.second_down_us);
+	if (w.op_fault && !strcmp(w.fault_op, what)) {
+		w.fault = w.op_fault;
+		w.op_fault = FAULT_NONE;
+		w.fault_at = w.events;
+	}
 	if (w.events != w.fault_at)
 		return FAULT_NONE;
 	(void)snprintf(w.fault_name, sizeof(w.fault_name), "call %d, %s %s: %s", w.events, what, where, fault_name(w.fault));

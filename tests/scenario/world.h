@@ -184,6 +184,7 @@ struct trigger {
 	void (*fn)(struct trigger *);
 	int arg_server, arg;
 	int64_t arg_us;
+	char fault_op[24];
 };
 
 struct world {
@@ -196,6 +197,7 @@ struct world {
 	struct client client[CLIENTS_MAX];
 	bool stop_clients;
 	int64_t rebooted_us;    /* when a server last came up again */
+	bool rebooted_late;     /* and the flip was closing its row */
 	int64_t quick_until_us; /* applications write fast until then */
 	int nrows;
 	struct node_row row[ROWS_MAX * 8];
@@ -217,6 +219,8 @@ struct world {
 	int events, fault_at;
 	enum fault fault;
 	char fault_name[96];
+	char fault_op[24];      /* flipd's next call of that name has op_fault */
+	enum fault op_fault;
 	int second_at, second_server; /* at that call a server restarts */
 	bool second_closed;
 	int64_t second_down_us;
@@ -235,7 +239,8 @@ struct world {
 	bool before[2][2];      /* scheduler and semi-sync of source, target before the flip */
 	enum flip_state state;
 	enum flip_outcome outcome;
-	int64_t ended_us, begun_us;
+	int64_t ended_us, begun_us, judge_from_us;
+	int64_t blackout_us;    /* as flipd says; -1 none */
 	bool ended;
 	char warnings[4096];
 	char error[640];

@@ -59,7 +59,7 @@ static bool tidy(const struct server *master, char *why, size_t size)
 	UNLESS(!row || !strcmp(row->state, "closed"), "the flip's row on %s is %s", master->name, row->state);
 	UNLESS(w.endpoint == master->index || w.endpoint == 2, "the endpoint points at %d", w.endpoint);
 	UNLESS(w.server[w.to].semi_sync == w.before[w.to][1], "semi-sync of %s is not as it was", w.server[w.to].name);
-	UNLESS(master->scheduler == w.before[w.from][0], "the event scheduler of %s is not as on the old master before",
+	UNLESS(w.rebooted_us || master->scheduler == w.before[w.from][0], "the event scheduler of %s is not as on the old master before",
 		master->name);
 	return true;
 }
@@ -67,7 +67,7 @@ static bool tidy(const struct server *master, char *why, size_t size)
 /* What a restart leaves open or closed before the fence is not the flip's, after its end it is the watcher's. */
 static bool restart_excuses(void)
 {
-	return w.rebooted_us && (w.rebooted_us > w.ended_us || !fake_journal_has("fence"));
+	return w.rebooted_us && (w.rebooted_us > w.ended_us || w.rebooted_late || !fake_journal_has("fence"));
 }
 
 bool world_settled(char *why, size_t size)

@@ -244,6 +244,7 @@ void server_boot(struct server *s, bool closed)
 	note("%s is up again, %s", s->name, closed ? "closed" : "open");
 	s->up = true;
 	w.rebooted_us = vtime_us();
+	w.rebooted_late = fake_journal_has("closing");
 	s->boots++;
 	s->boot_wall_s += 5000 + vtime_us() / 1000000;
 	s->next_id = 5;

@@ -1,0 +1,125 @@
+/* scenario_expect: what a script says must come of it, judged besides the laws. */
+#include "tests/scenario/scenario.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct words expected[EXPECTS_MAX];
+static int nexpected;
+
+void expect_add(const struct words *l)
+{
+	struct words *e = &expected[nexpected++];
+
+	if (nexpected > EXPECTS_MAX)
+		scenario_bad("too many expectations");
+	e->n = l->n;
+	for (int i = 0; i < l->n; i++)
+		e->v[i] = arena_strdup(w.arena, l->v[i]);
+}
+
+static const char *outcome_now(void)
+{
+	const char *name = w.ended ? flip_outcome_name(w.outcome) : NULL;
+
+	return name ? name : "recovering";
+}
+
+static void judge_outcome(const struct words *e)
+{
+	char list[120], *save = NULL;
+
+	str_copy(list, sizeof(list), e->v[2]);
+	for (char *one = strtok_r(list, "|", &save); one; one = strtok_r(NULL, "|", &save))
+		if (!strcmp(one, outcome_now()))
+			return;
+	violation("the outcome is %s, not %s", outcome_now(), e->v[2]);
+}
+
+static void judge_writable(const struct words *e)
+{
+	int want = strcmp(e->v[2], "none") ? words_server(e->v[2]) : -1;
+
+	for (int i = 0; i < 2; i++)
+		if ((w.server[i].up && !w.server[i].read_only) != (i == want))
+			violation("%s is %s", w.server[i].name, !w.server[i].up ? "down" : w.server[i].read_only ? "closed" : "open");
+}
+
+/* The kinds one after another, others in between. */
+static void judge_journal(const struct words *e)
+{
+	struct strbuf b = {0};
+	const char *at;
+
+	fake_journal_kinds(&b);
+	at = strbuf_str(&b);
+	for (int i = 2; i < e->n && at; i++) {
+		const char *found = at;
+		size_t len = strlen(e->v[i]);
+
+		while ((found = strstr(found, e->v[i])) && (found[len] != ' ' || (found > b.data && found[-1] != ' ')))
+			found++;
+		if (!found)
+			violation("the journal lacks %s (in its place): %s", e->v[i], strbuf_str(&b));
+		at = found ? found + len : NULL;
+	}
+	strbuf_free(&b);
+}
+
+static void judge_no(const struct words *e)
+{
+	if (fake_journal_has(e->v[3]))
+		violation("the journal has %s", e->v[3]);
+}
+
+static void judge_warning(const struct words *e)
+{
+	if (!strstr(w.warnings, words_rest(e, 2)))
+		violation("nobody is told: %s", words_rest(e, 2));
+}
+
+static void judge_blackout(const struct words *e)
+{
+	if (w.blackout_us < 0 || w.blackout_us > words_us(e->v[3]))
+		violation("the blackout is %lld us", (long long)w.blackout_us);
+}
+
+static void judge_lives(const struct words *e)
+{
+	if (w.lives != atoi(e->v[2]))
+		violation("flipd lived %d times", w.lives);
+}
+
+static void judge_hooks(const struct words *e)
+{
+	if (hooks_ran != atoi(e->v[2]))
+		violation("%d hooks ran", hooks_ran);
+}
+
+static const struct {
+	const char *word;
+	int least;
+	void (*fn)(const struct words *);
+} kinds[] = {
+	{"outcome", 3, judge_outcome}, {"writable", 3, judge_writable}, {"journal", 3, judge_journal}, {"no", 4, judge_no},
+	{"warning", 3, judge_warning}, {"error", 3, judge_warning}, {"blackout", 4, judge_blackout}, {"lives", 3, judge_lives},
+	{"hooks", 3, judge_hooks},
+};
+
+void expect_judge(void)
+{
+	for (int i = 0; i < nexpected; i++) {
+		bool known = false;
+
+		for (size_t k = 0; k < COUNT_OF(kinds); k++)
+			if (expected[i].n >= kinds[k].least && !strcmp(expected[i].v[1], kinds[k].word)) {
+				kinds[k].fn(&expected[i]);
+				known = true;
+			}
+		if (!known)
+			scenario_bad("no such expectation: %s", words_rest(&expected[i], 0));
+	}
+	for (int i = 0; i < w.ntriggers; i++)
+		if (!w.trigger[i].fired)
+			violation("trigger %d (%s) never came", i + 1, w.trigger[i].word);
+}
