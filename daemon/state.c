@@ -209,6 +209,7 @@ void state_judge(struct watched *w)
 		.flip_id = "",
 		.wall_ms = clock_wall_ms(),
 		.new_heartbeat_lag_ms = new->heartbeat_lag_ms,
+		.old_reached = &c->reached[from],
 		.own_host = w->server->host,
 	};
 	preflight_judge(&input, true, arena, &w->judged);

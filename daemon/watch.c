@@ -206,6 +206,7 @@ void watch_replace(struct watched *w, struct cluster *c)
 		w->next = c;
 		return;
 	}
+	memcpy(c->reached, w->live->cluster->reached, sizeof(c->reached));
 	live_retire(w->live);
 	w->live = live_new(w, c);
 	reset_view(w, c);
@@ -258,6 +259,24 @@ static struct wire *shorten(const struct wire *document)
 	return doc;
 }
 
+/* Only a position that the server was seen to have: a flip that ended by an operator's word has no such step.
+ */
+static void remember_reached(struct watched *w, const struct wire *document)
+{
+	const struct wire *all = wire_get(document, "steps");
+	const char *to = wire_get_str(document, "to");
+	const char *final = wire_get_str(wire_get(document, "position"), "final");
+	const char *gtid = final ? strchr(final, ' ') : NULL;
+	struct gtid_list list;
+	bool synced = false;
+
+	for (size_t i = 0; i < wire_len(all); i++)
+		synced |= str_eq(wire_get_str(wire_at(all, i), "name"), "sync") &&
+			  str_eq(wire_get_str(wire_at(all, i), "state"), "done");
+	if (synced && to && gtid && gtid_parse(gtid, &list) == 0)
+		w->live->cluster->reached[str_eq(to, "target") ? CONF_TARGET : CONF_SOURCE] = list;
+}
+
 void watch_remember(struct watched *w, const struct wire *document)
 {
 	const char *outcome = wire_get_str(document, "outcome");
@@ -265,6 +284,8 @@ void watch_remember(struct watched *w, const struct wire *document)
 	double blackout = wire_get_real(document, "blackout_ms", -1);
 	bool done = str_eq(outcome, "done");
 
+	if (done)
+		remember_reached(w, document);
 	wire_free(w->last_flip);
 	w->last_flip = shorten(document);
 	if (!ended || clock_parse_time(ended, &w->last_flip_at_ms) < 0)

@@ -45,8 +45,11 @@ struct cluster {
 	struct cluster_server *replicas;
 	struct endpoint **endpoints; /* conf->nendpoints, in order */
 	const struct endpoint_ops **endpoint_ops;
-	int64_t poll_interval_ms;  /* daemon's; drain polls faster by itself */
-	uint64_t lock_session[2];  /* connection ids of a running flip's lock sessions; 0 none */
+	int64_t poll_interval_ms; /* daemon's; drain polls faster by itself */
+	uint64_t lock_session[2]; /* connection ids of a running flip's lock sessions; 0 none */
+	/* By side: the final position that the last flip to it proved executed there. What leaves no mark in
+	 * a replica's own log (the DROP of a temporary table that it never had: E6) shows nowhere else. */
+	struct gtid_list reached[2];
 	struct session *heartbeat; /* on the master, SESSION_HEARTBEAT */
 	enum conf_side heartbeat_side;
 	struct fiber *heartbeat_fiber;

@@ -12,13 +12,29 @@
 #define GTID_FMT "%" PRIu32 "-%" PRIu32 "-%" PRIu64
 #define GTID_OF(g) (g)->domain, (g)->server, (g)->seq
 
+/* What old has executed: its log's state, and what flips to it proved beyond that. */
+static void executed(const struct check_input *in, struct gtid_list *ret)
+{
+	const struct gtid_list *more = in->old_reached;
+
+	*ret = in->old_facts->position.binlog_state;
+	for (int i = 0; more && i < more->n; i++)
+		for (int k = 0; k < ret->n; k++)
+			if (ret->v[k].domain == more->v[i].domain && ret->v[k].server == more->v[i].server &&
+				ret->v[k].seq < more->v[i].seq)
+				ret->v[k].seq = more->v[i].seq;
+}
+
 /* Transactions that new wrote itself and old never saw. */
 static void judge_errant(const struct check_input *in, bool by_file, struct check_out *out)
 {
 	const struct checks_side old = checks_old(in), new = checks_new(in);
+	struct gtid_list known;
 	struct gtid first = {0};
-	uint64_t n = gtid_own_beyond(&new.facts->position.binlog_state, &old.facts->position.binlog_state,
-		new.facts->id.server_id, &first);
+
+	executed(in, &known);
+	uint64_t n =
+		gtid_own_beyond(&new.facts->position.binlog_state, &known, new.facts->id.server_id, &first);
 
 	if (!n)
 		return;

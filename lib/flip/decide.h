@@ -12,6 +12,7 @@ struct look_side {
 	struct flip_side *side;
 	struct recover_side seen;
 	struct node_proof proof; /* when seen.up */
+	int64_t seen_us;	     /* when it was given */
 	uint64_t beyond;	 /* how many transactions of its own beyond the journaled position */
 	struct gtid first;	 /* the first of them */
 	bool foreign;

@@ -11,6 +11,7 @@
 #include "lib/base/str.h"
 #include "lib/flip/decide.h"
 
+#define STALE_MS 100  /* how old a look at new may be when old opens on its strength */
 #define BLIND_MS 5000 /* how long a roll back waits for a new side out of reach, old being open already */
 
 /* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
@@ -26,10 +27,13 @@ static bool MAY_WAIT undo_settings(struct flip *f)
 static bool MAY_WAIT undo_rest(struct flip *f)
 {
 	f->st[step_index("lock")].begun |= f->row_written;
-	return undo_settings(f) && runner_undo(f, "lock"); /* the lock is kept while something is not undone */
+	if (!undo_settings(f) && !settle_over(f))
+		return false; /* the lock is kept while something is not undone, but not for ever */
+	return runner_undo(f, "lock");
 }
 
-/* New was closed when the roll back began; a restart since may have left it open, and the table says what then. */
+/* New was closed when the roll back began; a restart since may have left it open, and the table says what
+ * then. */
 static bool MAY_WAIT new_came_up_open(struct flip *f)
 {
 	struct node_proof p;
@@ -121,6 +125,20 @@ static bool other_fences(const struct conf_server *c)
 	return false;
 }
 
+/* While the look waited for old, new may have restarted, open: what was seen too long ago is asked once more.
+ */
+static bool MAY_WAIT new_still_closed(struct flip *f, const struct look *l)
+{
+	const struct look_side *v = &l->new_view;
+	struct node_proof p;
+	struct err ignored = {0};
+
+	if (!v->seen.up || v->seen.writable || clock_us() - v->seen_us < STALE_MS * 1000)
+		return true;
+	return node_prove(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), &p, &ignored) == ACT_DONE &&
+	       p.read_only;
+}
+
 /* Old is open, proven, before all else. */
 static int MAY_WAIT open_old(struct flip *f, struct look *l, struct err *err)
 {
@@ -145,6 +163,8 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 {
 	struct err err = {0};
 
+	if (!l->old_view.seen.writable && !new_still_closed(f, l))
+		return DECIDE_LOOK_AGAIN;
 	if (open_old(f, l, &err) < 0)
 		return decide_failed(f, "old could not be opened", &err);
 	if (!undo_settings(f) && !settle_over(f))

@@ -164,16 +164,20 @@ static bool MAY_WAIT tail_applied(struct flip *f, struct err *err)
 	const struct conf_server *o = f->old_side.server->conf;
 	struct node_goal goal;
 
-	if (node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts, err) != ACT_DONE)
+	if (node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts, err) !=
+		ACT_DONE)
 		return false;
-	if (!facts_channel_from(facts, f->old_side.identity.server_id, o->replication_host, o->replication_port))
+	if (!facts_channel_from(
+		    facts, f->old_side.identity.server_id, o->replication_host, o->replication_port))
 		return true;
 	goal_of(f, &goal);
-	return node_wait_position(f->new_side.reaper, &goal, 1000, flip_deadline(ROUND_TRIP_MS), err) == ACT_DONE;
+	return node_wait_position(f->new_side.reaper, &goal, 1000, flip_deadline(ROUND_TRIP_MS), err) ==
+	       ACT_DONE;
 }
 
-/* Open, or once open, by another than the flip's own opening (a restart, a hand): it lacks writes that old acknowledged.
- * Without transactions of its own it is closed and may catch up; else it is not cut off from what it lacks. */
+/* Open, or once open, by another than the flip's own opening (a restart, a hand): it lacks writes that old
+ * acknowledged. Without transactions of its own it is closed and may catch up; else it is not cut off from
+ * what it lacks. */
 static enum decide_next MAY_WAIT tail_missing(
 	struct flip *f, const struct recover_decision *d, struct look *l, const struct err *why)
 {
@@ -182,8 +186,8 @@ static enum decide_next MAY_WAIT tail_missing(
 	if (!settle_over(f))
 		return decide_failed(f, "new took writes before it had all of old's", why);
 	f->old_out = true;
-	flip_warn(f, "%s took writes before it had all that %s had acknowledged: %s", f->new_side.server->conf->name,
-		f->old_side.server->conf->name, err_text(why));
+	flip_warn(f, "%s took writes before it had all that %s had acknowledged: %s",
+		f->new_side.server->conf->name, f->old_side.server->conf->name, err_text(why));
 	return decide_stuck(f, d, l);
 }
 

@@ -61,6 +61,7 @@ static void judge_side(struct flip *f, struct look_side *v)
 	const struct facts_position *base = old ? &f->final : &f->baseline;
 
 	v->seen.up = true;
+	v->seen_us = clock_us();
 	v->seen.writable = !v->proof.read_only;
 	if (old ? f->has_final : f->has_baseline)
 		v->beyond = gtid_own_beyond(
@@ -68,20 +69,37 @@ static void judge_side(struct flip *f, struct look_side *v)
 	v->seen.beyond = v->beyond > 0;
 }
 
+static bool MAY_WAIT look_once(struct flip *f, struct flip_side *s, struct look_side *v)
+{
+	enum act act = sess_quiet(f, s, true, flip_deadline(LOOK_LIMIT_MS), &v->err);
+	struct session *on;
+
+	if (act != ACT_DONE || look_lock(f, s, v) < 0 || look_row(f, s, v) < 0)
+		return false;
+	on = v->foreign ? s->reaper : s->lock;
+	return node_prove(on, flip_deadline(LOOK_LIMIT_MS), &v->proof, &v->err) == ACT_DONE;
+}
+
+/* A session that has gone with a restart of its server shows that only when it is used. */
+static bool lost_session(const struct flip_side *s)
+{
+	return (s->reaper && !session_alive(s->reaper)) || (s->lock && !session_alive(s->lock));
+}
+
+/* After a restart of the server the first look only finds the sessions gone: that is not out of reach. */
 static void look_fiber(void *arg)
 {
 	struct look_side *v = arg;
 	struct flip *f = v->flip;
 	struct flip_side *s = v->side;
-	enum act act;
+	bool seen = look_once(f, s, v);
 
-	act = sess_quiet(f, s, true, flip_deadline(LOOK_LIMIT_MS), &v->err);
-	if (act == ACT_DONE && look_lock(f, s, v) == 0 && look_row(f, s, v) == 0) {
-		struct session *on = v->foreign ? s->reaper : s->lock;
-		act = node_prove(on, flip_deadline(LOOK_LIMIT_MS), &v->proof, &v->err);
-		if (act == ACT_DONE)
-			judge_side(f, v);
+	for (int i = 0; i < 2 && !seen && v->err.code == -ECONNRESET && lost_session(s); i++) {
+		err_clear(&v->err);
+		seen = look_once(f, s, v);
 	}
+	if (seen)
+		judge_side(f, v);
 	s->out_of_reach = !v->seen.up;
 	if (!v->seen.up)
 		err_server(&v->err, s->server->conf->name);
@@ -162,12 +180,13 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->settle_over = settle_over(f);
 	/* An abort or a budget that ran out does not wait for a position: back is where it was told to go. */
 	bool closed = l->new_view.seen.up && !l->new_view.seen.writable && !l->new_view.seen.beyond;
-	/* Only of an old side at its final position is it asked whether new gets there: any other is not kept waiting. */
+	/* Only of an old side at its final position is it asked whether new gets there: any other is not kept
+	 * waiting. */
 	const struct recover_side *o = &l->old_view.seen;
 	bool old_final = o->up ? !o->writable && !o->beyond : o->word != RECOVER_WORD_NONE;
 	/* An intent that may not be on disk permits nothing: it is revoked. */
-	if (ret->phase == RECOVER_INTENT && closed && old_final && f->intent_durable && !f->aborting && !f->out_of_time &&
-		clock_us() < budget_end(f))
+	if (ret->phase == RECOVER_INTENT && closed && old_final && f->intent_durable && !f->aborting &&
+		!f->out_of_time && clock_us() < budget_end(f))
 		ret->position_reachable = look_reachable(f, l);
 	ret->position_reached = ret->position_reachable;
 	if (ret->phase == RECOVER_FENCED && closed && !l->old_view.seen.up && l->old_view.seen.word)

@@ -27,8 +27,9 @@ struct check_input { /* all that a judge may look at */
 	const struct facts *replicas;	  /* conf->nreplicas */
 	const char *journal_id, *flip_id; /* own; flip_id "" outside a flip */
 	int64_t wall_ms;
-	int64_t new_heartbeat_lag_ms; /* -1 not known */
-	const char *own_host;	      /* this host's name */
+	int64_t new_heartbeat_lag_ms;	     /* -1 not known */
+	const char *own_host;		     /* this host's name */
+	const struct gtid_list *old_reached; /* cluster->reached of old; may be NULL */
 };
 
 struct check_env { /* for proving checks, which may wait */

@@ -24,8 +24,16 @@ static void MAY_WAIT switch_on(struct flip *f, setter set, const char *what)
 	flip_warn(f, "%s of %s could not be switched on: %s", what, name, err_text(&err));
 }
 
+static enum act MAY_WAIT enable_events(struct session *s, bool on, int64_t deadline_us, struct err *err)
+{
+	(void)on;
+	return node_enable_events(s, deadline_us, err);
+}
+
+/* Events first: a scheduler that starts without them would pass them over. */
 void MAY_WAIT settings_scheduler_on(struct flip *f)
 {
+	switch_on(f, enable_events, "the events");
 	if (f->scheduler_changed)
 		switch_on(f, node_set_event_scheduler, "the event scheduler");
 }

@@ -360,7 +360,8 @@ static void MAY_WAIT count_stragglers(struct flip *f)
 	struct session *s = NULL; /* of its own: the guard works with old's at the same time */
 	int n = 0, left = 0;
 
-	if (cluster_session(f->old_side.server, SESSION_WATCH, flip_deadline(ROUND_TRIP_MS), &s, &ignored) < 0)
+	if (cluster_session(f->old_side.server, SESSION_WATCH, flip_deadline(ROUND_TRIP_MS), &s, &ignored) <
+		0)
 		return;
 	if (node_sessions(s, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) != ACT_DONE)
 		n = 0;
@@ -427,8 +428,6 @@ int MAY_WAIT step_propagate(struct flip *f, struct err *err)
 
 int MAY_WAIT step_finish(struct flip *f, struct err *err)
 {
-	guard_stop(f);
-
 	int rc = side_ready(f, &f->new_side, err);
 
 	if (rc < 0)
@@ -443,6 +442,7 @@ int MAY_WAIT step_finish(struct flip *f, struct err *err)
 	}
 	session_close(f->fence_probe);
 	f->fence_probe = NULL;
+	guard_stop(f); /* till here old that comes up open is closed again; from here on the watcher looks */
 	rc = step_lock_undo(f, err);
 	return rc == 0 ? step_lock_undone(f, err) : rc;
 }

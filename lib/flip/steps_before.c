@@ -15,6 +15,7 @@
 #define HEARTBEAT_FAST_MS 20
 #define DRAIN_LOOK_MS 20
 #define DRAIN_SETTLE_MS 300 /* how long drain looks for a better moment once the configured one is there */
+#define BEAT_WAIT_MS 1500   /* after that the heartbeat is taken for broken, and the rest must do */
 #define LAG_FINE_MS 60	    /* a lag below which waiting longer gains nothing: three beats */
 
 /* --- preflight
@@ -333,9 +334,18 @@ static bool bypass_connected(const struct flip *f, const struct facts *o)
 	return false;
 }
 
+/* Until new shows a beat of this drain, its lag by heartbeat is as old as the last slow beat: up to a whole
+ * interval. */
+static bool beat_shown(const struct facts *o, const struct facts *n, int64_t first_beat_ms, int64_t begun_us)
+{
+	return o->heartbeat_wall_ms < 0 || n->heartbeat_wall_ms < 0 || n->heartbeat_wall_ms > first_beat_ms ||
+	       clock_us() - begun_us > BEAT_WAIT_MS * 1000;
+}
+
 int MAY_WAIT step_drain(struct flip *f, struct err *err)
 {
-	int64_t end = flip_deadline(f->policy.drain_timeout_ms), good_since = 0;
+	int64_t end = flip_deadline(f->policy.drain_timeout_ms), good_since = 0, begun = clock_us(),
+		first_beat = -1;
 	char obstacle[256];
 
 	if (sess_reopen(f, err) < 0)
@@ -345,8 +355,10 @@ int MAY_WAIT step_drain(struct flip *f, struct err *err)
 		f->hooks_begun = true;
 		if (rc == 0)
 			rc = hooks_run(f, &f->conf->hooks.before_fence, "before_fence", true, err);
+		if (rc < 0 && rc != -ECANCELED)
+			rc = err->code = -EPERM; /* that is a refusal, whatever the hook's own code */
 		if (rc < 0)
-			return rc == -ECANCELED ? rc : -EPERM;
+			return rc;
 	}
 	cluster_heartbeat_fast(f->cluster, HEARTBEAT_FAST_MS);
 	for (;;) {
@@ -357,7 +369,11 @@ int MAY_WAIT step_drain(struct flip *f, struct err *err)
 
 		if (rc < 0)
 			return rc;
+		first_beat = first_beat < 0 ? o->heartbeat_wall_ms : first_beat;
 		drain_obstacle(f, o, n, lag, obstacle, sizeof(obstacle));
+		if (!obstacle[0] && !beat_shown(o, n, first_beat, begun))
+			str_copy(obstacle, sizeof(obstacle),
+				"no heartbeat of this drain has come out on new yet");
 		f->kill_late = !bypass_connected(f, o) && !strcmp(o->binlog_format, "ROW");
 		if (!obstacle[0]) {
 			if (!good_since)

@@ -142,9 +142,17 @@ int MAY_WAIT step_endpoints_undo(struct flip *f, struct err *err)
 {
 	/* In an earlier life it may have begun without a record that survived: all are switched back, by look
 	 * and swap. */
+	int rc;
+
 	for (int i = 0; i < f->conf->nendpoints; i++)
 		f->ends[i].begun = f->ends[i].begun || f->recovered;
-	return switch_all(f, CONF_ORDER_BEFORE_OPEN, f->from, ENDPOINT_LIMIT_MS, err);
+	rc = switch_all(f, CONF_ORDER_BEFORE_OPEN, f->from, ENDPOINT_LIMIT_MS, err);
+	if (rc < 0) { /* a third value is not switched back, and need not be */
+		struct err why = {0};
+		if (step_endpoints_undone(f, &why) == 0)
+			return 0;
+	}
+	return rc;
 }
 
 int MAY_WAIT step_endpoints_undone(struct flip *f, struct err *err)
@@ -158,6 +166,12 @@ int MAY_WAIT step_endpoints_undone(struct flip *f, struct err *err)
 			f->cluster->endpoints[i], &f->ctx, flip_deadline(ENDPOINT_LIMIT_MS), &at, err);
 		if (act != ACT_DONE)
 			return flip_rc(act, err);
+		if (at == ENDPOINT_AT_OTHER) {
+			flip_warn(f, "%s shows a third value, somebody's decision: it is left so",
+				f->conf->endpoints[i].label);
+			err_clear(err);
+			continue;
+		}
 		if (at != at_of(f->from))
 			return err_set(err, -EIO, "%s does not point back to %s", f->conf->endpoints[i].label,
 				conf_side_name(f->from));

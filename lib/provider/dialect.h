@@ -36,6 +36,10 @@ struct dialect_extra {
 	int error; /* negative errno: a position that could not be read */
 };
 
+struct dialect_event {
+	char schema[256], name[256], definer[384], charset[64], collation[64];
+};
+
 struct dialect_guard { /* the answer to a guarded opening, or to a wait */
 	bool read_only, holds_lock, answered;
 	bool reached, null;  /* of a wait; null: the applier does not run, or the limit came */
@@ -66,6 +70,13 @@ struct dialect {
 
 	void (*flush)(const struct dialect_ctx *, int64_t limit_ms, struct strbuf *);
 	void (*event_scheduler)(const struct dialect_ctx *, bool on, struct strbuf *);
+	/* those that replication has disabled: event_schema, name, definer, charset, collation */
+	void (*events_disabled)(const struct dialect_ctx *, struct strbuf *);
+	void (*read_event)(const struct db_result *, int row, struct dialect_event *ret);
+	void (*event_enable)(const struct dialect_ctx *, const struct dialect_event *, struct strbuf *);
+	/* NULL: the one with which every session begins */
+	void (*session_charset)(
+		const struct dialect_ctx *, const char *charset, const char *collation, struct strbuf *);
 	void (*semi_sync_master)(const struct dialect_ctx *, bool on, struct strbuf *);
 	void (*fence)(const struct dialect_ctx *, int64_t limit_ms, struct strbuf *);
 	void (*unfence)(const struct dialect_ctx *, struct strbuf *);

@@ -287,6 +287,54 @@ static void mariadb_event_scheduler(const struct dialect_ctx *ctx, bool on, stru
 	strbuf_addf(out, "SET GLOBAL event_scheduler=%s", on ? "ON" : "OFF");
 }
 
+static void mariadb_events_disabled(const struct dialect_ctx *ctx, struct strbuf *out)
+{
+	(void)ctx;
+	strbuf_add(out, "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS name, DEFINER AS definer, "
+			"CHARACTER_SET_CLIENT AS charset, COLLATION_CONNECTION AS collation "
+			"FROM information_schema.EVENTS WHERE STATUS='SLAVESIDE_DISABLED'");
+}
+
+static void mariadb_read_event(const struct db_result *r, int row, struct dialect_event *ret)
+{
+	dialect_copy(ret->schema, sizeof(ret->schema), r, row, "event_schema");
+	dialect_copy(ret->name, sizeof(ret->name), r, row, "name");
+	dialect_copy(ret->definer, sizeof(ret->definer), r, row, "definer");
+	dialect_copy(ret->charset, sizeof(ret->charset), r, row, "charset");
+	dialect_copy(ret->collation, sizeof(ret->collation), r, row, "collation");
+}
+
+/* Without DEFINER the event would belong to flipd's account from then on (E9). */
+static void mariadb_event_enable(
+	const struct dialect_ctx *ctx, const struct dialect_event *e, struct strbuf *out)
+{
+	const char *at = strrchr(e->definer, '@');
+	struct strbuf user = {0};
+
+	(void)ctx;
+	strbuf_addn(&user, e->definer, at ? (size_t)(at - e->definer) : strlen(e->definer));
+	strbuf_add(out, "ALTER DEFINER=");
+	db_quote(out, strbuf_str(&user));
+	strbuf_add(out, "@");
+	db_quote(out, at ? at + 1 : "%");
+	strbuf_add(out, " EVENT ");
+	db_quote_name(out, e->schema);
+	strbuf_add(out, ".");
+	db_quote_name(out, e->name);
+	strbuf_add(out, " ENABLE");
+	strbuf_free(&user);
+}
+
+static void mariadb_session_charset(
+	const struct dialect_ctx *ctx, const char *charset, const char *collation, struct strbuf *out)
+{
+	(void)ctx;
+	if (charset)
+		strbuf_addf(out, "SET character_set_client=%s, collation_connection=%s", charset, collation);
+	else
+		strbuf_add(out, "SET NAMES utf8mb4");
+}
+
 static void mariadb_semi_sync_master(const struct dialect_ctx *ctx, bool on, struct strbuf *out)
 {
 	(void)ctx;
@@ -323,6 +371,10 @@ const struct dialect dialect_mariadb = {
 	.read_row = mariadb_read_row,
 	.flush = mariadb_flush,
 	.event_scheduler = mariadb_event_scheduler,
+	.events_disabled = mariadb_events_disabled,
+	.read_event = mariadb_read_event,
+	.event_enable = mariadb_event_enable,
+	.session_charset = mariadb_session_charset,
 	.semi_sync_master = mariadb_semi_sync_master,
 	.fence = mariadb_fence,
 	.unfence = mariadb_unfence,

@@ -4,6 +4,7 @@
  *     gcc -shared -fPIC -O2 -o build/tests/fault/crashpoint.so tests/fault/crashpoint.c
  *
  *     FLIPD_CRASH_AT=k             SIGKILL at commit k (k = 1, 2, ...)
+ *     FLIPD_CRASH_HOLDS=word       SIGKILL at the first commit that holds it, a word as in the log
  *     FLIPD_CRASH_WHEN=before|after   before it is begun (default), or when it has returned
  *     FLIPD_JOURNAL_FAIL_AT=k      commit k fails as on a full disk, its repetitions too
  *     FLIPD_CRASH_FROM=start       count every commit of the process, for crashes in recovery; else see below
@@ -37,15 +38,18 @@
 #include <unistd.h>
 
 #define HOLDS_MOST 4000
+/* As often as the journal repeats a commit: what holds the same after that is another one. */
+#define REPEATS_MOST 2
 
 /* All on the journal's own thread, and on the thread that opens the journal before that. */
 static struct {
 	bool read, after;
 	long crash_at, fail_at;
-	const char *log;
+	const char *log, *crash_holds;
 
 	bool full, counting, failed;
 	long commit;
+	int repeats;		       /* of the commit that was made to fail */
 	char holds[HOLDS_MOST];	       /* of the transaction under way */
 	char failed_holds[HOLDS_MOST]; /* of the one that was made to fail */
 } point = {.full = true};
@@ -64,6 +68,7 @@ static void read_environment(void)
 	if (point.read)
 		return;
 	point.crash_at = number_of("FLIPD_CRASH_AT");
+	point.crash_holds = getenv("FLIPD_CRASH_HOLDS");
 	point.fail_at = number_of("FLIPD_JOURNAL_FAIL_AT");
 	point.counting = from && strcmp(from, "start") == 0;
 	point.after = when && strcmp(when, "after") == 0;
@@ -141,14 +146,32 @@ static void die(const char *when)
 		(void)pause();
 }
 
+/* Among the words of the transaction under way, which commas part. */
+static bool holds_word(const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = point.holds; (p = strstr(p, word)); p += len)
+		if ((p == point.holds || p[-1] == ',') && (p[len] == ',' || p[len] == '\0'))
+			return true;
+	return false;
+}
+
+static bool crashes_here(void)
+{
+	return point.commit == point.crash_at || (point.crash_holds && holds_word(point.crash_holds));
+}
+
 static int commit(sqlite3_stmt *st, int (*real)(sqlite3_stmt *))
 {
-	bool again = point.failed && strcmp(point.holds, point.failed_holds) == 0;
+	bool again =
+		point.failed && point.repeats < REPEATS_MOST && strcmp(point.holds, point.failed_holds) == 0;
 
 	point.failed = again;
 	if (!point.counting)
 		return real(st);
 	if (again) {
+		point.repeats++;
 		log_commit(" FAILED again");
 		return SQLITE_FULL;
 	}
@@ -156,13 +179,14 @@ static int commit(sqlite3_stmt *st, int (*real)(sqlite3_stmt *))
 	if (point.commit == point.fail_at) {
 		memcpy(point.failed_holds, point.holds, sizeof(point.holds));
 		point.failed = true;
+		point.repeats = 0;
 		log_commit(" FAILED");
 		return SQLITE_FULL;
 	}
-	if (point.commit == point.crash_at && !point.after)
+	if (crashes_here() && !point.after)
 		die(" KILLED before");
 	int rc = real(st);
-	if (point.commit == point.crash_at)
+	if (crashes_here())
 		die(" KILLED after");
 	log_commit("");
 	return rc;

@@ -35,6 +35,9 @@ class Series:
         """A lab with its daemon, not started, and the writers, started: some try both sides in turn, one goes by name."""
         lab = self.lab
         lab.cluster(replicas=list(replicas), **servers)
+        if defaults and "verify" in defaults:
+            for server in lab.servers.values():
+                server.unlogged(["GRANT SELECT ON app.* TO 'flipd'@'%'"])
         lab.dns(zones=zones)
         self.daemon = self.new_daemon("flipd", defaults)
         if writers:
@@ -180,12 +183,16 @@ class Series:
 
     @contextlib.contextmanager
     def applier_held(self, server=None):
-        """The applier of new stands still while this lasts: it waits for the end of a transaction that holds the gap
-        into which the first writer's next row goes. (A table lock can deadlock with the applier's own threads.)"""
-        connection = (server or self.new).connect()
+        """The applier of new stands still while this lasts: it waits for the end of a transaction that holds the gap of
+        the first writer's next row, and the row with the flip's marker. (A table lock can deadlock with the applier's
+        own threads.)"""
+        server = server or self.new
+        connection = server.connect()
         try:
             with connection.cursor() as cursor:
                 cursor.execute("BEGIN")
+                if has_flips(server):
+                    cursor.execute("SELECT * FROM flipd.flip FOR UPDATE")
                 cursor.execute("SELECT seq FROM app.log WHERE writer = 0 AND seq > 1000000000 FOR UPDATE")
             yield connection
         finally:
@@ -269,9 +276,13 @@ def brief(flip):
     return json.dumps(keep, indent=1)
 
 
+def has_flips(server):
+    return server.query("SELECT 1 FROM information_schema.tables WHERE table_schema='flipd' AND table_name='flip'")
+
+
 def rows_left_open(server):
     """The flips' rows that are not closed; the first flip creates their table."""
-    if not server.query("SELECT 1 FROM information_schema.tables WHERE table_schema='flipd' AND table_name='flip'"):
+    if not has_flips(server):
         return []
     return [r["state"] for r in server.query("SELECT state FROM flipd.flip WHERE state <> 'closed'")]
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.fault.series import ALL
+from tests.fault.series import ALL, OUTCOMES, brief
 from tests.lab.proc import wait_for
 
 SHORT = {"max_blackout": "600ms", "max_lag": "30s", "fence_timeout": "200ms"}
@@ -38,12 +38,15 @@ class Sweep:
         self.series, self.when, self.hold = series, when, hold
         self.armed, self.armings, self.at = None, 0, {}  # at: word -> the commit that held it last
         self.counter = itertools.count()
-        self.met, self.wanted = set(), set()  # words of flips that came to their end
+        self.met, self.wanted = set(), None  # wanted: the words of all flips that came to their end
 
-    def arm(self, k):
+    def arm(self, k, word=None):
+        """The next life dies at commit k (0: none), or at the first that holds the word."""
         self.armings += 1
         self.armed = dict(FLIPD_CRASH_AT=k, FLIPD_CRASH_WHEN=self.when,
                           FLIPD_CRASH_LOG=os.path.join(self.series.daemon.dir, "commits-%d" % self.armings))
+        if word:
+            self.armed["FLIPD_CRASH_HOLDS"] = word
 
     def strike(self, stack):
         """A flip with flipd as it is armed, until flipd is dead or the flip has ended: (the flip's end or None, when,
@@ -59,7 +62,8 @@ class Sweep:
             self.at.update(dict.fromkeys(words, number))
         if commits and "KILLED" in commits[-1][2]:
             return None, died, commits[-1]
-        self.wanted.update(*(words for _, words, _ in commits))
+        words = set().union(*(words for _, words, _ in commits))
+        self.wanted = words if self.wanted is None else self.wanted & words
         return flip, died, None
 
     def case(self, next_k):
@@ -83,52 +87,44 @@ class Sweep:
         assert self.series.up(**self.armed)
         assert self.case(1) is None
 
-    def run(self, first_word="begin"):
+    def run(self, first_word="begin", required=()):
         """Every number from the commit with first_word on, then what was missed."""
         self.undisturbed()
         first = k = self.at[first_word]
         self.restart(k)
         while self.case(k + 1):
             k += 1
-        for word in sorted(w for w in self.wanted - self.met if self.at[w] >= first):
-            self.go_for(word)
+        for word in sorted(w for w in self.wanted | set(required) if self.at.get(w, first) >= first):
+            if word not in self.met:
+                self.go_for(word)
         return "k=%d..%d %s" % (first, k - 1, self.when)
 
-    def restart(self, k):
+    def restart(self, k, word=None):
         if self.series.daemon.process.alive():
             assert self.series.daemon.stop() == 0
-        self.arm(k)
+        self.arm(k, word)
         assert self.series.up(**self.armed)
 
     def dead_at(self, word, stack):
-        """Flipd is dead, killed at a commit that holds the word; when it died. Flips that miss it are cases too."""
-        k = self.at[word]
-        for _ in range(30):
-            self.at.pop(word, None)
-            self.restart(k)
+        """Flipd is dead, killed at a commit that holds the word; when it died. A flip without it is a case too."""
+        for _ in range(3):
+            self.restart(0, word)
             with contextlib.ExitStack() as own:
                 flip, died, commit = self.strike(own)
-                if commit and word in commit[1]:
+                if commit:
                     stack.push(own.pop_all())
                     return died
-                if commit:
-                    assert self.series.up()
-                    flip = self.series.recovered(died)
-            self.series.judge(flip, "missed %s" % word)
-            k = self.at.setdefault(word, k + 1)
-        raise AssertionError("no crash could be had at %s" % word)
+            self.series.judge(flip, "without %s" % word)
+        raise AssertionError("no flip has %s" % word)
 
     def go_for(self, word):
-        k = self.at[word]
-        for _ in range(30):
-            if word in self.met:
-                return
-            del self.at[word]
-            self.restart(k)
-            self.case(0)
-            # Where it was this time; or it had not come yet.
-            k = self.at.setdefault(word, k + 1)
-        raise AssertionError("no crash could be had at %s" % word)
+        with contextlib.ExitStack() as stack:
+            died = self.dead_at(word, stack)
+            self.arm(0)
+            assert self.series.up(**self.armed)
+            flip = self.series.recovered(died)
+        self.series.judge(flip, "killed %s %s" % (self.when, word))
+        self.met.add(word)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -136,8 +132,8 @@ class Sweep:
 def test_killed_at_every_write_of_a_flip(make_series, order, when):
     series = make_series(defaults={"verify": "counts"} if order == "plain" else {})
     sweep = Sweep(series, when)
-    which = sweep.run("begin" if order == "guarded" or ALL else "record:fence/fence")
-    assert {"record:fence/fence", "record:intent/intent", "record:opened/open", "save:ended"} <= sweep.met
+    which = sweep.run("begin" if order == "guarded" or ALL else "record:fence/fence",
+                      ("record:fence/fence", "record:intent/intent", "record:opened/open", "save:ended"))
     assert series.outcomes["done"] and series.outcomes["rolled_back"], series.outcomes
     series.finish("crash at journal write %s, %s opening" % (which, order))
 
@@ -148,11 +144,35 @@ def test_killed_at_every_write_of_a_roll_back(make_series, order, when):
     """New's applier stands still, so that max_blackout runs out; it still does when flipd comes back."""
     series = make_series(defaults=dict(SHORT, **({"verify": "counts"} if order == "plain" else {})))
     sweep = Sweep(series, when, hold=True)
-    which = sweep.run("record:fence/fence")
-    assert {"record:fence/fence", "record:decide/", "save:ended"} <= sweep.met
-    assert ("record:revoke/intent" in sweep.met) == (order == "guarded"), sweep.met
+    revoked = {"record:revoke/intent"} if order == "guarded" else set()
+    which = sweep.run("record:fence/fence", {"record:fence/fence", "record:decide/", "save:ended"} | revoked)
     assert not series.outcomes["done"], series.outcomes
     series.finish("crash at journal write %s of a roll back, %s opening" % (which, order))
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_every_write_fails(make_series, hold):
+    """As on a full disk, and none is killed: the flip ends by itself, and the next start finds nothing else."""
+    series = make_series(defaults=SHORT)
+    sweep = Sweep(series, "before", hold)
+    sweep.undisturbed()
+    k = 0
+    while k < max(sweep.at.values()):
+        k += 1
+        sweep.restart(0)
+        series.daemon.stop()
+        sweep.armed["FLIPD_JOURNAL_FAIL_AT"] = k
+        assert series.up(**sweep.armed)
+        with contextlib.ExitStack() as stack:
+            flip, since, _ = sweep.strike(stack)
+            assert flip["outcome"] in OUTCOMES | {"refused"}, brief(flip)
+            assert series.daemon.stop() == 0
+            assert series.up()
+            again = series.recovered(since)
+        where = "commit %d failed" % k
+        assert again is None or again["outcome"] == flip["outcome"], "%s: %s, then %s" % (where, brief(flip), brief(again))
+        series.judge(again, where, OUTCOMES | {"refused"})
+    series.finish("journal write k=1..%d fails%s" % (k, ", new's applier held" if hold else ""))
 
 
 def die_again(series, sweep, j, died):

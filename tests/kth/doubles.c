@@ -1,6 +1,7 @@
 /*
- * doubles: two faults in one run: a server restarts, open or closed, at some call of flipd's, and flipd dies or a call goes
- * wrong at another. Their product is too large for every day: a sample fixed by its seeds, and the whole on demand.
+ * doubles: two faults in one run: a server restarts, open or closed, at some call of flipd's, and flipd dies
+ * or a call goes wrong at another. Their product is too large for every day: a sample fixed by its seeds, and
+ * the whole on demand.
  */
 #include <stdio.h>
 
@@ -23,7 +24,9 @@ static struct batch draw(const struct course *c, uint64_t *state)
 
 	b.fault = (enum fault)(mix(state) % FAULTS);
 	b.k = 20 + (int)(mix(state) % CALLS);
-	b.second = (struct second){.server = (int)(mix(state) % 2), .at = 20 + (int)(mix(state) % CALLS), .closed = mix(state) % 2,
+	b.second = (struct second){.server = (int)(mix(state) % 2),
+		.at = 20 + (int)(mix(state) % CALLS),
+		.closed = mix(state) % 2,
 		.down_us = (int64_t)(1 + mix(state) % 400) * 1000};
 	if (mix(state) % 2) /* close to one another */
 		b.second.at = b.k + (int)(mix(state) % 9) - 4;
@@ -48,11 +51,16 @@ static void every(const struct course *c, int server, bool closed)
 	for (enum fault f = FAULT_NONE; f < FAULTS && failed <= FAILED_MOST; f++)
 		for (int at = 20; at < CALLS; at++) {
 			bool end = false;
-			struct batch b = {.course = c, .fault = f, .k = at > 26 ? at - 6 : 20, .seed = 1, .mutant = MUTANTS,
+			struct batch b = {.course = c,
+				.fault = f,
+				.k = at > 26 ? at - 6 : 20,
+				.seed = 1,
+				.mutant = MUTANTS,
 				.second = {.server = server, .at = at, .closed = closed, .down_us = 30000}};
 			(void)run_batch(b, 12, &end);
 		}
-	printf("all: %s, server %d restarts %s at each call, a fault at each call near\n", c->name, server, closed ? "closed" : "open");
+	printf("all: %s, server %d restarts %s at each call, a fault at each call near\n", c->name, server,
+		closed ? "closed" : "open");
 }
 
 void doubles_run(bool all)

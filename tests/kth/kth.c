@@ -1,7 +1,7 @@
 /*
- * kth: for k = 1, 2, ... until a run has no k-th call: the k-th call of flipd's (a statement, a connection, an endpoint, a
- * hook, the journal) goes wrong in each possible way, or flipd dies at it. The laws and the invariants of the
- * specification's section 2 must hold every time. Each run is a process of its own.
+ * kth: for k = 1, 2, ... until a run has no k-th call: the k-th call of flipd's (a statement, a connection,
+ * an endpoint, a hook, the journal) goes wrong in each possible way, or flipd dies at it. The laws and the
+ * invariants of the specification's section 2 must hold every time. Each run is a process of its own.
  */
 #include "tests/kth/kth.h"
 
@@ -16,21 +16,40 @@
 int passed, failed;
 bool told_whole, told_nothing;
 
-#define CONF_HEAD                                                                                                            \
-	"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, drain_timeout: 3s, kill_timeout: 1s, " \
-	"settle_timeout: 20s%s}\n"                                                                                           \
-	"clusters: {c: {source: {host: 10.1.0.5}, target: {host: 10.2.0.5}%s, endpoints: [{dns: {name: db.example.com., "    \
-	"zone: example.com., type: CNAME, ttl: 5s, servers: ['10.0.0.53'], source: a.example.com., target: b.example.com.}}]}}\n"
+#define CONF_HEAD                                                                                            \
+	"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, drain_timeout: 3s, "   \
+	"kill_timeout: 1s, "                                                                                 \
+	"settle_timeout: 20s%s}\n"                                                                           \
+	"clusters: {c: {source: {host: 10.1.0.5}, target: {host: 10.2.0.5}%s, endpoints: [{dns: {name: "     \
+	"db.example.com., "                                                                                  \
+	"zone: example.com., type: CNAME, ttl: 5s, servers: ['10.0.0.53'], source: a.example.com., target: " \
+	"b.example.com.}}]}}\n"
 
 const struct course courses[] = {
 	{.name = "guarded, done", .defaults = "", .cluster = "", .gtid = true},
 	{.name = "plain, done", .defaults = ", verify: counts", .cluster = "", .gtid = true},
-	{.name = "guarded, aborted at endpoints", .defaults = "", .cluster = "", .gtid = true, .abort_at = "endpoints"},
-	{.name = "guarded, max_blackout", .defaults = "", .cluster = "", .gtid = true, .max_blackout_ms = 300, .apply_us = 500000},
-	{.name = "plain, max_blackout", .defaults = ", verify: counts", .cluster = "", .gtid = true, .max_blackout_ms = 300, .apply_us = 500000},
+	{.name = "guarded, aborted at endpoints",
+		.defaults = "",
+		.cluster = "",
+		.gtid = true,
+		.abort_at = "endpoints"},
+	{.name = "guarded, max_blackout",
+		.defaults = "",
+		.cluster = "",
+		.gtid = true,
+		.max_blackout_ms = 300,
+		.apply_us = 500000},
+	{.name = "plain, max_blackout",
+		.defaults = ", verify: counts",
+		.cluster = "",
+		.gtid = true,
+		.max_blackout_ms = 300,
+		.apply_us = 500000},
 	{.name = "file, guarded, done", .defaults = "", .cluster = "", .gtid = false},
-	{.name = "a replica, probe, done", .defaults = ", fence_probe: {user: flipd_probe, password: z}, probe: {via: none}",
-		.cluster = ", replicas: [{name: r1, host: 10.1.0.6}]", .gtid = true},
+	{.name = "a replica, probe, done",
+		.defaults = ", fence_probe: {user: flipd_probe, password: z}, probe: {via: none}",
+		.cluster = ", replicas: [{name: r1, host: 10.1.0.6}]",
+		.gtid = true},
 };
 
 const int ncourses = (int)COUNT_OF(courses);
@@ -121,11 +140,12 @@ int run_here(const struct batch *b)
 	set_faults(b);
 	life_run_all(120000);
 	if (w.violations && !told_nothing) {
-		printf("FAILED: %s, k=%d, seed %llu: %s\n  %s\n", b->course->name, b->k, (unsigned long long)b->seed, w.fault_name,
-			w.first_violation);
+		printf("FAILED: %s, k=%d, seed %llu: %s\n  %s\n", b->course->name, b->k,
+			(unsigned long long)b->seed, w.fault_name, w.first_violation);
 		if (b->second.at)
-			printf("  and at call %d %s restarts %s, down for %lld ms\n", b->second.at, w.server[b->second.server].name,
-				b->second.closed ? "closed" : "open", (long long)b->second.down_us / 1000);
+			printf("  and at call %d %s restarts %s, down for %lld ms\n", b->second.at,
+				w.server[b->second.server].name, b->second.closed ? "closed" : "open",
+				(long long)b->second.down_us / 1000);
 		world_dump();
 	}
 	if (told_nothing && w.violations && b->mutant < MUTANTS)
@@ -137,7 +157,8 @@ int run_here(const struct batch *b)
 	return rc;
 }
 
-/* So many runs share a process: starting one costs more than a run. What a crash of flipd leaves behind stays there. */
+/* So many runs share a process: starting one costs more than a run. What a crash of flipd leaves behind stays
+ * there. */
 #define BATCH 24
 
 static pid_t begin_batch(const struct batch *b, int n, int *ret_fd)
@@ -164,7 +185,8 @@ static pid_t begin_batch(const struct batch *b, int n, int *ret_fd)
 	_exit(0);
 }
 
-/* Runs k, k + 1, ... in one process; answers how many of them there were, less than n where there is no further call. */
+/* Runs k, k + 1, ... in one process; answers how many of them there were, less than n where there is no
+ * further call. */
 int run_batch(struct batch b, int n, bool *ret_end)
 {
 	int fd, status, got = 0;
@@ -185,16 +207,16 @@ int run_batch(struct batch b, int n, bool *ret_end)
 	if (waitpid(pid, &status, 0) < 0)
 		exit(2);
 	if (!WIFEXITED(status)) {
-		printf("FAILED: %s, k=%d, seed %llu, %s: the process ended with status %x (second: %d %d %d %lld)\n", b.course->name,
-			b.k + got, (unsigned long long)b.seed, fault_name(b.fault), (unsigned)status, b.second.server, b.second.at,
-			b.second.closed, (long long)b.second.down_us);
+		printf("FAILED: %s, k=%d, seed %llu, %s: the process ended with status %x (second: %d %d %d "
+		       "%lld)\n",
+			b.course->name, b.k + got, (unsigned long long)b.seed, fault_name(b.fault),
+			(unsigned)status, b.second.server, b.second.at, b.second.closed,
+			(long long)b.second.down_us);
 		failed++;
 		got++;
 	}
 	return got;
 }
-
-
 
 static void course_run(const struct course *c)
 {
@@ -204,7 +226,9 @@ static void course_run(const struct course *c)
 		int k = 1;
 
 		for (bool end = false; !end && failed <= FAILED_MOST;)
-			k += run_batch((struct batch){.course = c, .fault = f, .k = k, .seed = 1, .mutant = MUTANTS}, BATCH, &end);
+			k += run_batch(
+				(struct batch){.course = c, .fault = f, .k = k, .seed = 1, .mutant = MUTANTS},
+				BATCH, &end);
 		most = k - 1 > most ? k - 1 : most;
 	}
 	printf("%s: %d calls, each in %d ways\n", c->name, most, FAULTS - 1);
@@ -213,7 +237,11 @@ static void course_run(const struct course *c)
 /* kth COURSE FAULT K [SEED [SERVER AT CLOSED DOWN_US]]: one run, told whole. */
 static int run_one(int n, char **v)
 {
-	struct batch b = {.course = &courses[atoi(v[0])], .fault = (enum fault)atoi(v[1]), .k = atoi(v[2]), .seed = 1, .mutant = MUTANTS};
+	struct batch b = {.course = &courses[atoi(v[0])],
+		.fault = (enum fault)atoi(v[1]),
+		.k = atoi(v[2]),
+		.seed = 1,
+		.mutant = MUTANTS};
 	int rc;
 
 	if (n > 3)

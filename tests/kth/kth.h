@@ -39,7 +39,8 @@ extern bool told_whole, told_nothing;
 
 /* One run in this process. */
 int run_here(const struct batch *);
-/* Runs k, k + 1, ... in one process; counts what passed and failed; how many there were. *ret_end: no further call. */
+/* Runs k, k + 1, ... in one process; counts what passed and failed; how many there were. *ret_end: no further
+ * call. */
 int run_batch(struct batch, int n, bool *ret_end);
 
 /* Each must be noticed by the world's checks. */

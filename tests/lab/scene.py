@@ -203,12 +203,14 @@ class Scene:
 
     # What a test puts on it.
 
-    def flipd(self, ready=True, start=True, daemon=None, **config):
-        """A daemon of this test's own; to: it is awaited until it can flip to the standby."""
+    def flipd(self, ready=True, start=True, held=False, daemon=None, **config):
+        """A daemon of this test's own; ready: it is awaited until it can flip to the standby; held: for held_flip()."""
         self.number += 1
         if self.daemon:
             self.daemon.stop()
             self.lab.daemons.clear()
+        if held:
+            config["cluster"] = dict(config.get("cluster", {}), **self.hook_gate())
         self.daemon = self.lab.flipd(start=start, name="flipd-%d" % self.number,
                                      daemon=dict({"poll_interval": "100ms"}, **(daemon or {})), **config)
         if start and ready:
@@ -225,12 +227,34 @@ class Scene:
         self.stack.callback(client.close)
         return client
 
-    def hold_applier(self, new):
-        """New's applier stops at the flip's own row, so new never gets to the final position until release() or the
-        end of the test. max_lag must let the flip go on."""
+    def hook_gate(self):
+        """Configuration of the cluster: a hook before the fence that waits for gate_opens()."""
+        self.number += 1
+        self.gate = os.path.join(self.lab.dir, "gate-%d" % self.number)
+        program = script(self.gate + ".sh", """\
+            echo "$FLIPD_ID" >"%s.new" && mv "%s.new" "%s.there"
+            while [ -e "%s.there" ]; do sleep 0.01; done""".replace("%s", self.gate))
+        return {"hooks": {"before_fence": [program]}}
+
+    def at_gate(self):
+        """Until the flip waits at its gate: its id."""
+        wait_for(lambda: os.path.exists(self.gate + ".there"), 20, "the flip to come to its gate")
+        with open(self.gate + ".there") as f:
+            return f.read().strip()
+
+    def gate_opens(self):
+        os.unlink(self.gate + ".there")
+
+    def held_flip(self, new, *more):
+        """A flip whose final position new never gets to, until the session that is answered lets its tables go: new's
+        applier stops at the marker row that old writes right before the fence. Needs flipd(held=True)."""
+        running = self.start_flip(new, *more)
+        flip_id = self.at_gate()
+        wait_for(lambda: new.query("SELECT 1 FROM flipd.flips WHERE id=%s", (flip_id,)), 10, "the flip's row on new")
         holder = self.client(new, "root")
         holder.run("LOCK TABLES flipd.flips READ")
-        return holder
+        self.gate_opens()
+        return holder, running
 
     def hook_fence(self, server):
         """Configuration of the cluster: server has a fence of its own beside read_only, a program that keeps a file.

@@ -155,16 +155,12 @@ def test_transactions_cut_by_the_fence_are_whole_or_gone(scene):
 
 # Back, from within the blackout.
 
-HELD = {"max_lag": "1m", "max_blackout": "30s"}
-
-
 @pytest.mark.parametrize("how", ["guarded", "plain"])
 def test_abort_in_the_blackout(scene, how):
     old, new = scene.set_out()
-    scene.flipd(defaults=HELD, cluster=scene.hook_fence(new) if how == "plain" else {})
+    scene.flipd(held=True, defaults={"max_blackout": "30s"}, cluster=scene.hook_fence(new) if how == "plain" else {})
     load = scene.load(interval_ms=1)
-    holder = scene.hold_applier(new)
-    running = scene.start_flip(new)
+    holder, running = scene.held_flip(new)
     await_statement(new, OPENING if how == "guarded" else "SELECT MASTER_GTID_WAIT")
     scene.names_point_to(new)
     answer = scene.daemon.ctl("abort", "lab")
@@ -184,10 +180,9 @@ def test_abort_in_the_blackout(scene, how):
 def test_max_blackout_runs_out(scene, how):
     """New's applier is held up by a lock, or is stopped in the blackout: back within the budget, by itself."""
     old, new = scene.set_out()
-    scene.flipd(defaults=dict(HELD, max_blackout="1s"), cluster=scene.hook_fence(new) if how == "plain" else {})
+    scene.flipd(held=True, defaults={"max_blackout": "1s"}, cluster=scene.hook_fence(new) if how == "plain" else {})
     load = scene.load(interval_ms=1)
-    holder = scene.hold_applier(new)
-    running = scene.start_flip(new)
+    holder, running = scene.held_flip(new)
     if how == "stopped":
         await_statement(new, OPENING)
         stopper = scene.client(new, "root").begin("STOP SLAVE SQL_THREAD")

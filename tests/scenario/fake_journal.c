@@ -1,6 +1,7 @@
 /*
- * fake_journal: lib/store/journal.h in memory. It outlives flipd's process; what was only queued goes with its machine.
- * A write is one of flipd's calls: it fails, is on disk although it failed, or flipd dies before or after it.
+ * fake_journal: lib/store/journal.h in memory. It outlives flipd's process; what was only queued goes with
+ * its machine. A write is one of flipd's calls: it fails, is on disk although it failed, or flipd dies before
+ * or after it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -94,7 +95,8 @@ int fake_journal_flips(void)
 enum flip_outcome fake_journal_outcome(void)
 {
 	for (int o = FLIP_DONE; fake_journal.nflips > 0 && o <= FLIP_OUTCOME_STUCK; o++)
-		if (!strcmp(fake_journal.flip[fake_journal.nflips - 1].outcome, flip_outcome_name((enum flip_outcome)o)))
+		if (!strcmp(fake_journal.flip[fake_journal.nflips - 1].outcome,
+			    flip_outcome_name((enum flip_outcome)o)))
 			return (enum flip_outcome)o;
 	return FLIP_ABORTED;
 }
@@ -108,8 +110,9 @@ void fake_journal_dump(struct strbuf *b)
 {
 	for (int i = 0; i < fake_journal.n; i++) {
 		const struct record *r = &fake_journal.record[i];
-		strbuf_addf(b, "  %10lld %s%-9s %-11s %.150s\n", (long long)(r->at_ms - VTIME_WALL_BASE_MS), r->durable ? "" : "~",
-			r->kind, r->step, strcmp(r->kind, "fence") && strcmp(r->kind, "intent") ? r->data : "");
+		strbuf_addf(b, "  %10lld %s%-9s %-11s %.150s\n", (long long)(r->at_ms - VTIME_WALL_BASE_MS),
+			r->durable ? "" : "~", r->kind, r->step,
+			strcmp(r->kind, "fence") && strcmp(r->kind, "intent") ? r->data : "");
 	}
 }
 
@@ -119,7 +122,7 @@ void fake_journal_kinds(struct strbuf *b)
 		strbuf_addf(b, "%s ", fake_journal.record[i].kind);
 }
 
-/* --- the disk ------------------------------------------------------------------------------------------------ */
+/* --- the disk --- */
 
 static int disk_error(struct err *err)
 {
@@ -165,7 +168,7 @@ static void MAY_WAIT sync_disk(void)
 		fake_journal.record[i].durable = true;
 }
 
-/* --- the interface ------------------------------------------------------------------------------------------- */
+/* --- the interface --- */
 
 int journal_open(const char *state_dir, struct journal **ret, struct err *err)
 {
@@ -212,8 +215,8 @@ int journal_begin(struct journal *j, const struct journal_flip *f, struct err *e
 	return end_write(fault, "flip", err);
 }
 
-int journal_write(struct journal *j, const char *flip_id, const char *kind, const char *step, const char *data, bool durable,
-	struct err *err)
+int journal_write(struct journal *j, const char *flip_id, const char *kind, const char *step,
+	const char *data, bool durable, struct err *err)
 {
 	enum fault fault;
 	int rc;
@@ -230,17 +233,21 @@ int journal_write(struct journal *j, const char *flip_id, const char *kind, cons
 	if ((w.reckless[MUTANT_NO_INTENT] && !strcmp(kind, "intent")) ||
 		(w.reckless[MUTANT_NO_REVOCATION] && !strcmp(kind, "revoke")))
 		return end_write(fault, kind, err);
-	j->record[j->n++] = (struct record){.flip_id = arena_strdup(w.arena, flip_id), .kind = arena_strdup(w.arena, kind),
-		.step = arena_strdup(w.arena, step), .data = arena_strdup(w.arena, data), .at_ms = clock_wall_ms()};
+	j->record[j->n++] = (struct record){.flip_id = arena_strdup(w.arena, flip_id),
+		.kind = arena_strdup(w.arena, kind),
+		.step = arena_strdup(w.arena, step),
+		.data = arena_strdup(w.arena, data),
+		.at_ms = clock_wall_ms()};
 	if (durable)
 		sync_disk();
 	if (strcmp(kind, "end") != 0 && strcmp(kind, "killed") != 0)
-		note("journal: %s %s %.100s", kind, step, !strcmp(kind, "decide") || !strcmp(kind, "begin") ? data : "");
+		note("journal: %s %s %.100s", kind, step,
+			!strcmp(kind, "decide") || !strcmp(kind, "begin") ? data : "");
 	return end_write(fault, kind, err);
 }
 
-int journal_save(struct journal *j, const char *flip_id, const char *state, const char *outcome, int64_t ended_at_ms,
-	const char *document, struct err *err)
+int journal_save(struct journal *j, const char *flip_id, const char *state, const char *outcome,
+	int64_t ended_at_ms, const char *document, struct err *err)
 {
 	enum fault fault;
 	int rc = begin_write("journal_save", state, &fault, err);
@@ -274,12 +281,20 @@ int journal_reserve(struct journal *j, struct err *err)
 
 static void fill_flip(const struct saved *s, struct journal_flip *f)
 {
-	*f = (struct journal_flip){.id = s->id, .cluster = s->cluster, .from = s->from, .to = s->to, .state = s->state,
-		.outcome = s->outcome[0] ? s->outcome : NULL, .started_at_ms = s->started_at_ms,
-		.ended_at_ms = s->ended_at_ms, .config = s->config, .document = s->document};
+	*f = (struct journal_flip){.id = s->id,
+		.cluster = s->cluster,
+		.from = s->from,
+		.to = s->to,
+		.state = s->state,
+		.outcome = s->outcome[0] ? s->outcome : NULL,
+		.started_at_ms = s->started_at_ms,
+		.ended_at_ms = s->ended_at_ms,
+		.config = s->config,
+		.document = s->document};
 }
 
-int journal_unfinished(struct journal *j, struct arena *a, struct journal_flip **ret, int *ret_n, struct err *err)
+int journal_unfinished(
+	struct journal *j, struct arena *a, struct journal_flip **ret, int *ret_n, struct err *err)
 {
 	struct journal_flip *list = arena_alloc(a, FLIPS_MAX * sizeof(*list));
 	int n = 0;
@@ -293,8 +308,8 @@ int journal_unfinished(struct journal *j, struct arena *a, struct journal_flip *
 	return 0;
 }
 
-int journal_history(struct journal *j, struct arena *a, const char *cluster, int limit, struct journal_flip **ret, int *ret_n,
-	struct err *err)
+int journal_history(struct journal *j, struct arena *a, const char *cluster, int limit,
+	struct journal_flip **ret, int *ret_n, struct err *err)
 {
 	(void)cluster;
 	(void)limit;
@@ -319,8 +334,12 @@ int journal_load(struct journal *j, struct arena *a, const char *flip_id, struct
 		const struct record *r = &j->record[i];
 		if (strcmp(r->flip_id, flip_id) != 0)
 			continue;
-		list[(*ret_n)++] = (struct journal_record){.flip_id = r->flip_id, .seq = i + 1, .at_ms = r->at_ms, .kind = r->kind,
-			.step = r->step, .data = r->data};
+		list[(*ret_n)++] = (struct journal_record){.flip_id = r->flip_id,
+			.seq = i + 1,
+			.at_ms = r->at_ms,
+			.kind = r->kind,
+			.step = r->step,
+			.data = r->data};
 	}
 	*ret = list;
 	return 0;

@@ -1,4 +1,5 @@
-/* fake_loop: a heap of moments and a queue of calls; nothing waits for real and no descriptor is ever ready. */
+/* fake_loop: a heap of moments and a queue of calls; nothing waits for real and no descriptor is ever ready.
+ */
 #include "tests/scenario/fake_loop.h"
 
 #include <stdlib.h>
@@ -14,7 +15,7 @@ struct loop_watch {
 	int64_t at_us;
 	uint64_t seq;
 	void (*cb)(int events, void *arg); /* flipd's */
-	void (*fn)(void *arg);             /* the world's */
+	void (*fn)(void *arg);		   /* the world's */
 	void *arg;
 	bool armed, dead;
 };
@@ -50,7 +51,7 @@ void fake_loop_on_livelock(void (*fn)(void))
 	loop.livelock = fn;
 }
 
-/* --- the heap ------------------------------------------------------------------------------------------------ */
+/* --- the heap --- */
 
 static bool before(const struct loop_watch *a, const struct loop_watch *b)
 {
@@ -97,7 +98,7 @@ static struct loop_watch *heap_pop(void)
 	}
 }
 
-/* --- for the world ------------------------------------------------------------------------------------------- */
+/* --- for the world --- */
 
 void vtime_at(int64_t at_us, void (*fn)(void *arg), void *arg)
 {
@@ -122,7 +123,7 @@ void fake_loop_forget(void)
 	loop.soon_end = &loop.soon;
 }
 
-/* --- for flipd ----------------------------------------------------------------------------------------------- */
+/* --- for flipd --- */
 
 int loop_init(void)
 {
@@ -187,7 +188,8 @@ void loop_stop(void)
 	loop.stopped = true;
 }
 
-struct loop_watch *loop_watch_once(int fd, int events, int64_t deadline_us, void (*cb)(int events, void *arg), void *arg)
+struct loop_watch *loop_watch_once(
+	int fd, int events, int64_t deadline_us, void (*cb)(int events, void *arg), void *arg)
 {
 	struct loop_watch *w = xcalloc(1, sizeof(*w));
 

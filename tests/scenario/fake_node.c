@@ -1,6 +1,7 @@
 /*
- * fake_node: lib/provider/node.h over simulated servers: the client's end of it. Every call travels to its server and its
- * answer back; a client that gives up has a dead connection, and its statement goes on over there.
+ * fake_node: lib/provider/node.h over simulated servers: the client's end of it. Every call travels to its
+ * server and its answer back; a client that gives up has a dead connection, and its statement goes on over
+ * there.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -9,25 +10,11 @@
 
 #include "lib/base/clock.h"
 #include "tests/scenario/fake_loop.h"
-#include "tests/scenario/world.h"
+#include "tests/scenario/fake_node.h"
 
 #define HALF_TRIP_US 150
-#define LATE_US 40000     /* a late effect comes so long after its client gave up */
+#define LATE_US 40000	   /* a late effect comes so long after its client gave up */
 #define SENT_LATE_US 90000 /* and so long after a crash */
-#define GONE_POLL_MS 5
-
-struct node {
-	const struct conf_server *conf;
-	struct server *server;
-};
-
-struct session {
-	struct node *node;
-	struct server *server; /* a session may be closed after its node */
-	struct session_mark mark;
-	bool alive;
-	int boots;
-};
 
 struct node *node_new(const struct conf_server *conf, const char *cluster, const char *schema)
 {
@@ -57,7 +44,8 @@ const char *node_name(const struct node *n)
 	return n->conf->name;
 }
 
-void node_plan_text(const struct node *n, enum node_text t, const struct node_follow *f, int64_t limit_ms, struct strbuf *b)
+void node_plan_text(const struct node *n, enum node_text t, const struct node_follow *f, int64_t limit_ms,
+	struct strbuf *b)
 {
 	(void)n;
 	(void)f;
@@ -70,7 +58,7 @@ void node_prepare_text(const struct node *n, struct strbuf *b)
 	strbuf_add(b, "CREATE ...");
 }
 
-/* --- one call ------------------------------------------------------------------------------------------------ */
+/* --- one call --- */
 
 static struct wsession *remote(const struct session *s)
 {
@@ -125,13 +113,13 @@ static void no_answer(struct session *s, struct err *err, int code, const char *
 {
 	hang_up(s);
 	err_set(err, code, "%s: %s: %s", s->node->conf->name, what,
-		code == -ETIMEDOUT   ? "no answer from the server" :
-		code == -ECANCELED   ? "cancelled" :
-				       "the connection is lost");
+		code == -ETIMEDOUT   ? "no answer from the server"
+		: code == -ECANCELED ? "cancelled"
+				     : "the connection is lost");
 	err_server(err, s->node->conf->name);
 }
 
-static struct stmt *stmt_new(enum op op)
+struct stmt *stmt_new(enum op op)
 {
 	struct stmt *m = arena_alloc(w.arena, sizeof(*m));
 
@@ -168,7 +156,8 @@ static enum act MAY_WAIT await(struct session *s, struct stmt *m, int64_t deadli
 }
 
 /* Sends it and waits; limit_ms is the server's own, 0 none. The statement lives as long as the world. */
-static enum act MAY_WAIT ask(struct session *s, struct stmt *m, int64_t limit_ms, int64_t deadline_us, struct err *err)
+enum act MAY_WAIT ask(
+	struct session *s, struct stmt *m, int64_t limit_ms, int64_t deadline_us, struct err *err)
 {
 	m->fault = flipd_calls(op_name(m->op), s->node->conf->name);
 	if (!s->alive) {
@@ -198,12 +187,7 @@ static enum act MAY_WAIT ask(struct session *s, struct stmt *m, int64_t limit_ms
 	return await(s, m, deadline_us, err);
 }
 
-static enum act MAY_WAIT ask_simple(struct session *s, enum op op, int64_t deadline_us, struct err *err)
-{
-	return ask(s, stmt_new(op), 0, deadline_us, err);
-}
-
-/* --- sessions ------------------------------------------------------------------------------------------------ */
+/* --- sessions --- */
 
 static int open_failed(struct node *n, struct err *err, int code, const char *why)
 {
@@ -214,13 +198,14 @@ static int open_failed(struct node *n, struct err *err, int code, const char *wh
 static void make_mark(struct node *n, const struct wsession *x, struct session_mark *mark)
 {
 	*mark = (struct session_mark){.id = x->id,
-		.server = {.port = 3306, .server_id = n->server->server_id, .boot_s = n->server->boot_wall_s}};
+		.server = {
+			.port = 3306, .server_id = n->server->server_id, .boot_s = n->server->boot_wall_s}};
 	(void)snprintf(mark->account, sizeof(mark->account), "%s@%%", x->user);
 	str_copy(mark->server.hostname, sizeof(mark->server.hostname), n->server->name);
 }
 
-int MAY_WAIT session_open(struct node *n, enum session_role role, const struct conf_account *as, int64_t deadline_us,
-	struct session **ret, struct err *err)
+int MAY_WAIT session_open(struct node *n, enum session_role role, const struct conf_account *as,
+	int64_t deadline_us, struct session **ret, struct err *err)
 {
 	enum fault fault = flipd_calls("connect", n->conf->name);
 	struct session *s;
@@ -286,301 +271,4 @@ void session_tag(struct session *s, const char *flip_id, const char *step)
 	(void)s;
 	(void)flip_id;
 	(void)step;
-}
-
-/* --- looking ------------------------------------------------------------------------------------------------- */
-
-enum act node_facts(struct session *s, unsigned what, struct arena *arena, int64_t deadline_us, struct facts *ret, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_FACTS);
-	enum act act;
-
-	(void)arena; /* the lists live as long as the world */
-	m->in->what = what;
-	act = ask(s, m, 0, deadline_us, err);
-	if (act == ACT_DONE)
-		*ret = *m->out->facts;
-	return act;
-}
-
-enum act node_prove(struct session *s, int64_t deadline_us, struct node_proof *ret, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_PROVE);
-	enum act act = ask(s, m, 0, deadline_us, err);
-
-	if (act == ACT_DONE)
-		*ret = m->out->proof;
-	return act;
-}
-
-enum act node_sessions(struct session *s, struct arena *arena, int64_t deadline_us, struct facts_session **ret, int *ret_n,
-	struct err *err)
-{
-	struct stmt *m = stmt_new(OP_SESSIONS);
-	enum act act = ask(s, m, 0, deadline_us, err);
-
-	(void)arena;
-	if (act == ACT_DONE) {
-		*ret = m->out->list;
-		*ret_n = m->out->n;
-	}
-	return act;
-}
-
-/* --- lock, row, heartbeat ------------------------------------------------------------------------------------ */
-
-enum act node_lock_take(struct session *s, int64_t deadline_us, uint64_t *ret_holder, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_LOCK_TAKE);
-	enum act act = ask(s, m, 0, deadline_us, err);
-
-	if (act != ACT_UNKNOWN && ret_holder)
-		*ret_holder = m->out->number;
-	return act;
-}
-
-enum act node_lock_holder(struct session *s, int64_t deadline_us, uint64_t *ret_holder, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_LOCK_HOLDER);
-	enum act act = ask(s, m, 0, deadline_us, err);
-
-	if (act == ACT_DONE)
-		*ret_holder = m->out->number;
-	return act;
-}
-
-enum act node_lock_release(struct session *s, int64_t deadline_us, struct err *err)
-{
-	return ask_simple(s, OP_LOCK_RELEASE, deadline_us, err);
-}
-
-enum act node_row_write(struct session *s, const struct node_row *row, int64_t deadline_us, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_ROW_WRITE);
-
-	m->in->row = *row;
-	return ask(s, m, 0, deadline_us, err);
-}
-
-enum act node_row_read(struct session *s, const char *id, int64_t deadline_us, struct node_row *ret, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_ROW_READ);
-	enum act act;
-
-	str_copy(m->in->user, sizeof(m->in->user), id ? id : "");
-	act = ask(s, m, 0, deadline_us, err);
-	if (act == ACT_DONE)
-		*ret = m->out->row;
-	return act;
-}
-
-enum act node_heartbeat(struct session *s, uint64_t lock_session, int64_t deadline_us, bool *ret_written, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_HEARTBEAT);
-	enum act act;
-
-	m->in->number = lock_session;
-	act = ask(s, m, 0, deadline_us, err);
-	if (act == ACT_DONE && ret_written)
-		*ret_written = m->out->yes;
-	return act;
-}
-
-enum act node_prepare(struct session *s, int64_t deadline_us, struct err *err)
-{
-	return ask_simple(s, OP_PREPARE, deadline_us, err);
-}
-
-enum act node_probe_write(struct session *s, uint64_t seq, int64_t deadline_us, struct err *err)
-{
-	(void)seq;
-	return ask_simple(s, OP_PROBE, deadline_us, err);
-}
-
-/* --- the flip ------------------------------------------------------------------------------------------------ */
-
-enum act node_flush(struct session *s, int64_t limit_ms, int64_t deadline_us, struct err *err)
-{
-	return ask(s, stmt_new(OP_FLUSH), limit_ms, deadline_us, err);
-}
-
-static enum act MAY_WAIT ask_on(struct session *s, enum op op, bool on, int64_t deadline_us, struct err *err)
-{
-	struct stmt *m = stmt_new(op);
-
-	m->in->on = on;
-	return ask(s, m, 0, deadline_us, err);
-}
-
-enum act node_set_event_scheduler(struct session *s, bool on, int64_t deadline_us, struct err *err)
-{
-	return ask_on(s, OP_SCHEDULER, on, deadline_us, err);
-}
-
-enum act node_set_semi_sync_master(struct session *s, bool on, int64_t deadline_us, struct err *err)
-{
-	return ask_on(s, OP_SEMI_SYNC, on, deadline_us, err);
-}
-
-enum act node_fence(struct session *s, int64_t limit_ms, int64_t deadline_us, struct err *err)
-{
-	return ask(s, stmt_new(OP_FENCE), limit_ms, deadline_us, err);
-}
-
-enum act node_fence_proven(
-	struct session *s, int64_t limit_ms, int64_t deadline_us, struct node_proof *ret, struct err *err)
-{
-	enum act act = node_fence(s, limit_ms, deadline_us, err);
-
-	return act == ACT_DONE ? node_prove(s, deadline_us, ret, err) : act;
-}
-
-enum act node_unfence(struct session *s, int64_t deadline_us, struct err *err)
-{
-	return ask_simple(s, OP_UNFENCE, deadline_us, err);
-}
-
-enum act node_wait_position(struct session *s, const struct node_goal *goal, int64_t limit_ms, int64_t deadline_us, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_WAIT);
-
-	m->in->goal = *goal;
-	return ask(s, m, limit_ms, deadline_us, err);
-}
-
-/* Refused by an error of the server: what holds is asked, as the real one does. */
-enum act node_open_guarded(struct session *s, const struct node_goal *goal, int64_t limit_ms, int64_t deadline_us, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_OPEN_GUARDED);
-	struct node_proof p;
-	struct err e = {0};
-	enum act act;
-
-	m->in->goal = *goal;
-	act = ask(s, m, limit_ms, deadline_us, &e);
-	if (act == ACT_REFUSED && e.sql_errno) {
-		if (node_prove(s, deadline_us, &p, err) != ACT_DONE)
-			return ACT_UNKNOWN;
-		act = p.read_only ? ACT_REFUSED : ACT_DONE;
-	}
-	if (act != ACT_DONE && err && !err->code)
-		*err = e;
-	return act;
-}
-
-enum act node_forget_replication(struct session *s, int64_t deadline_us, struct err *err)
-{
-	return ask_simple(s, OP_FORGET, deadline_us, err);
-}
-
-enum act node_follow(struct session *s, const struct node_follow *f, int64_t deadline_us, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_FOLLOW);
-
-	m->in->follow = *f;
-	return ask(s, m, 0, deadline_us, err);
-}
-
-enum act node_start_replication(struct session *s, int64_t deadline_us, struct err *err)
-{
-	return ask_simple(s, OP_START, deadline_us, err);
-}
-
-enum act node_stop_replication(struct session *s, int64_t deadline_us, struct err *err)
-{
-	return ask_simple(s, OP_STOP, deadline_us, err);
-}
-
-enum act node_try_reverse(struct session *s, const struct node_follow *f, int64_t deadline_us, struct err *err)
-{
-	(void)f;
-	return ask_simple(s, OP_TRY, deadline_us, err);
-}
-
-enum act node_try_reverse_remove(struct session *s, int64_t deadline_us, struct err *err)
-{
-	return ask_simple(s, OP_TRY_REMOVE, deadline_us, err);
-}
-
-enum act node_list_tables(struct session *s, struct arena *a, int64_t deadline_us, const char ***ret, int *ret_n, struct err *err)
-{
-	enum act act = ask_simple(s, OP_TABLES, deadline_us, err);
-
-	if (act != ACT_DONE)
-		return act;
-	*ret = arena_alloc(a, sizeof(**ret));
-	**ret = "app.t";
-	*ret_n = 1;
-	return ACT_DONE;
-}
-
-enum act node_table_value(struct session *s, const char *table, bool checksum, int64_t limit_ms, int64_t deadline_us,
-	uint64_t *ret, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_TABLE);
-	enum act act = ask(s, m, limit_ms, deadline_us, err);
-
-	(void)table;
-	(void)checksum;
-	if (act == ACT_DONE)
-		*ret = m->out->number;
-	return act;
-}
-
-enum act node_table_readable(struct session *s, const char *table, int64_t deadline_us, struct err *err)
-{
-	(void)table;
-	return ask_simple(s, OP_TABLES, deadline_us, err);
-}
-
-/* --- kills --------------------------------------------------------------------------------------------------- */
-
-enum act node_kill(struct session *s, uint64_t id, bool query_only, int64_t deadline_us, struct err *err)
-{
-	struct stmt *m = stmt_new(query_only ? OP_KILL_QUERY : OP_KILL);
-
-	m->in->number = id;
-	return ask(s, m, 0, deadline_us, err);
-}
-
-static enum act MAY_WAIT ask_there(struct session *s, const struct session_mark *mark, int64_t deadline_us, bool *ret, struct err *err)
-{
-	struct stmt *m = stmt_new(OP_THERE);
-	const char *at = strrchr(mark->account, '@');
-	enum act act;
-
-	m->in->number = mark->id;
-	(void)snprintf(m->in->user, sizeof(m->in->user), "%.*s", (int)(at - mark->account), mark->account);
-	act = ask(s, m, 0, deadline_us, err);
-	*ret = m->out->yes;
-	return act;
-}
-
-enum act node_kill_own(struct session *s, const struct session_mark *mark, int64_t deadline_us, struct err *err)
-{
-	bool there = false;
-	enum act act;
-
-	if (!facts_same_server(&s->mark.server, &mark->server) || mark->id == s->mark.id) {
-		if (facts_same_boot(&s->mark.server, &mark->server)) {
-			err_set(err, -EINVAL, "session %llu cannot kill itself", (unsigned long long)mark->id);
-			return ACT_REFUSED;
-		}
-	}
-	if (w.reckless[MUTANT_NO_KILL] || !facts_same_boot(&s->mark.server, &mark->server))
-		return ACT_DONE; /* no session outlives its server */
-	act = ask_there(s, mark, deadline_us, &there, err);
-	if (act != ACT_DONE || !there)
-		return act;
-	act = node_kill(s, mark->id, false, deadline_us, err);
-	while (act == ACT_DONE && there) {
-		act = ask_there(s, mark, deadline_us, &there, err);
-		if (act != ACT_DONE || !there)
-			break;
-		if (clock_us() + GONE_POLL_MS * 1000 >= deadline_us || fiber_sleep_ms(GONE_POLL_MS) < 0) {
-			err_set(err, -ETIMEDOUT, "session %llu was killed but is still there", (unsigned long long)mark->id);
-			return ACT_REFUSED;
-		}
-	}
-	return act;
 }

@@ -1,6 +1,6 @@
 /*
- * fake_registry: the endpoint (a name whose value is changed by compare-and-swap), the hook fence and hooks, all in
- * memory; each a call of flipd's that can go wrong.
+ * fake_registry: the endpoint (a name whose value is changed by compare-and-swap), the hook fence and hooks,
+ * all in memory; each a call of flipd's that can go wrong.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,7 +22,8 @@ struct endpoint {
 };
 
 /* One call: how it ended, and whether its effect is to come. */
-static enum act MAY_WAIT call(const char *what, const char *where, int64_t deadline_us, enum fault *ret, struct err *err)
+static enum act MAY_WAIT call(
+	const char *what, const char *where, int64_t deadline_us, enum fault *ret, struct err *err)
 {
 	enum fault fault = flipd_calls(what, where);
 	int rc;
@@ -73,7 +74,8 @@ static void ep_destroy(struct endpoint *e)
 	free(e);
 }
 
-static enum act ep_warm(struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+static enum act ep_warm(
+	struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
 {
 	(void)e;
 	(void)ctx;
@@ -82,7 +84,8 @@ static enum act ep_warm(struct endpoint *e, const struct provider_ctx *ctx, int6
 	return ACT_DONE;
 }
 
-static enum act ep_look(struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us, enum endpoint_at *ret, struct err *err)
+static enum act ep_look(struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us,
+	enum endpoint_at *ret, struct err *err)
 {
 	enum fault fault;
 	enum act act = call("endpoint look", "dns", deadline_us, &fault, err);
@@ -97,7 +100,8 @@ static enum act ep_look(struct endpoint *e, const struct provider_ctx *ctx, int6
 	return answer("endpoint look", fault, deadline_us, err);
 }
 
-static enum act ep_prove(struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+static enum act ep_prove(
+	struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
 {
 	enum fault fault;
 	enum act act = call("endpoint prove", "dns", deadline_us, &fault, err);
@@ -113,7 +117,8 @@ static void spread(void *arg)
 	w.endpoint_spread = w.endpoint;
 }
 
-static enum act ep_switch(struct endpoint *e, const struct provider_ctx *ctx, enum conf_side to, int64_t deadline_us, struct err *err)
+static enum act ep_switch(struct endpoint *e, const struct provider_ctx *ctx, enum conf_side to,
+	int64_t deadline_us, struct err *err)
 {
 	enum fault fault;
 	enum act act = call("endpoint switch", conf_side_name(to), deadline_us, &fault, err);
@@ -139,7 +144,8 @@ static enum act ep_switch(struct endpoint *e, const struct provider_ctx *ctx, en
 	return answer("endpoint switch", fault, deadline_us, err);
 }
 
-static enum act ep_spread(struct endpoint *e, const struct provider_ctx *ctx, enum conf_side to, int64_t deadline_us, struct err *err)
+static enum act ep_spread(struct endpoint *e, const struct provider_ctx *ctx, enum conf_side to,
+	int64_t deadline_us, struct err *err)
 {
 	enum fault fault;
 	enum act act = call("endpoint spread", "dns", deadline_us, &fault, err);
@@ -161,9 +167,17 @@ static void ep_plan(const struct endpoint *e, enum conf_side to, char *buf, size
 	str_copy(buf, size, conf_side_name(to));
 }
 
-static const struct endpoint_ops endpoint_ops = {.kind = CONF_ENDPOINT_DNS, .type = "dns", .create = ep_create,
-	.destroy = ep_destroy, .warm = ep_warm, .look = ep_look, .prove = ep_prove, .switch_to = ep_switch,
-	.spread = ep_spread, .plan_kind = "dns", .plan = ep_plan};
+static const struct endpoint_ops endpoint_ops = {.kind = CONF_ENDPOINT_DNS,
+	.type = "dns",
+	.create = ep_create,
+	.destroy = ep_destroy,
+	.warm = ep_warm,
+	.look = ep_look,
+	.prove = ep_prove,
+	.switch_to = ep_switch,
+	.spread = ep_spread,
+	.plan_kind = "dns",
+	.plan = ep_plan};
 
 const struct endpoint_ops *registry_endpoint(enum conf_endpoint_kind kind)
 {
@@ -176,7 +190,8 @@ const struct fence_ops *registry_fence(enum conf_fence_kind kind)
 	return NULL;
 }
 
-enum act MAY_WAIT hook_run(const char *path, const char *action, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+enum act MAY_WAIT hook_run(const char *path, const char *action, const struct provider_ctx *ctx,
+	int64_t deadline_us, struct err *err)
 {
 	enum fault fault;
 	enum act act = call("hook", action, deadline_us, &fault, err);

@@ -1,6 +1,7 @@
 /*
- * life: flipd's process in the world: a cluster that is watched, the flip that was asked for or what the journal says is
- * unfinished, and after its end a while in which all must settle. A crash ends a life anywhere; another one follows.
+ * life: flipd's process in the world: a cluster that is watched, the flip that was asked for or what the
+ * journal says is unfinished, and after its end a while in which all must settle. A crash ends a life
+ * anywhere; another one follows.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,8 @@ static void remember(struct flip *f)
 	w.blackout_us = flip_blackout_us(f);
 	w.ended = w.state == FLIP_ENDED || w.state == FLIP_STUCK;
 	w.ended_us = vtime_us();
-	note("the flip is %s, %s", flip_state_name(w.state), flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "no outcome");
+	note("the flip is %s, %s", flip_state_name(w.state),
+		flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "no outcome");
 	wire_free(doc);
 	free(text);
 }
@@ -66,7 +68,9 @@ static struct flip *MAY_WAIT load_unfinished(struct cluster *c)
 
 static struct flip *ask_for_flip(struct cluster *c)
 {
-	struct flip_request rq = {.to = plan.to, .max_lag_ms = -1, .max_blackout_ms = plan.max_blackout_ms ? plan.max_blackout_ms : -1,
+	struct flip_request rq = {.to = plan.to,
+		.max_lag_ms = -1,
+		.max_blackout_ms = plan.max_blackout_ms ? plan.max_blackout_ms : -1,
 		.user = "dba"};
 
 	return flip_new(c, &fake_journal, &rq, "run-1");
@@ -119,7 +123,8 @@ static void MAY_WAIT live(void *arg)
 		remember(w.flip);
 	else
 		nothing_left();
-	if (w.flip && (!w.ended || (w.state == FLIP_ENDED && !fake_journal_ended() && fake_journal_flips() > 0))) {
+	if (w.flip &&
+		(!w.ended || (w.state == FLIP_ENDED && !fake_journal_ended() && fake_journal_flips() > 0))) {
 		w.ended = false; /* told to stop, or the end is not in the journal: the next start goes on */
 		end_life(c, w.flip, true);
 		return;
@@ -159,8 +164,10 @@ static void supervise(void *arg)
 	(void)arg;
 	if (w.ended && now > w.ended_us + CLIENTS_STAY_US)
 		w.stop_clients = true;
-	settled = w.ended && now > w.judge_from_us && now > w.ended_us + CLIENTS_STAY_US + 100000 && world_settled(why, sizeof(why));
-	if (settled || (w.ended && now > w.judge_from_us && now > w.ended_us + SETTLE_US) || now > until_us || w.violations) {
+	settled = w.ended && now > w.judge_from_us && now > w.ended_us + CLIENTS_STAY_US + 100000 &&
+		  world_settled(why, sizeof(why));
+	if (settled || (w.ended && now > w.judge_from_us && now > w.ended_us + SETTLE_US) || now > until_us ||
+		w.violations) {
 		world_judge();
 		w.over = true; /* the life that runs ends in order, one that hangs is left */
 		vtime_at(now + 3000000, stop_now, NULL);

@@ -1,5 +1,5 @@
 /* scenario: reads scripts, runs each in a process of its own, tells what did not hold. */
-#include "tests/scenario/scenario.h"
+#include "tests/scenario/script/script.h"
 
 #include <glob.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@ struct script {
 	char variable[24];     /* of `for`, with its values */
 	int nvalues;
 	char *values[WORDS_MAX];
-	const char *value;     /* of this run, or NULL */
+	const char *value; /* of this run, or NULL */
 };
 
 static const char *script_name = "";
@@ -38,7 +38,7 @@ void scenario_bad(const char *fmt, ...)
 	exit(2);
 }
 
-/* --- words --------------------------------------------------------------------------------------------------- */
+/* --- words --- */
 
 void words_split(struct words *l, const char *line)
 {
@@ -102,7 +102,7 @@ enum op words_op(const char *name)
 	return OPS;
 }
 
-/* --- the world of a script ----------------------------------------------------------------------------------- */
+/* --- the world of a script --- */
 
 static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 {
@@ -123,12 +123,15 @@ static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 		else if (!strcmp(l.v[0], "seed"))
 			seed = atoll(l.v[1]);
 	}
-	strbuf_addf(b, "defaults: {user: flipd, password: x, replication: {user: repl, password: y}, settle_timeout: 20s%s}\n"
-		"clusters: {c: {source: {host: 10.1.0.5}, target: {host: 10.2.0.5}, hooks: {%s}, replicas: [", strbuf_str(&set),
-		strbuf_str(&hooks));
+	strbuf_addf(b,
+		"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, "
+		"settle_timeout: 20s%s}\n"
+		"clusters: {c: {source: {host: 10.1.0.5}, target: {host: 10.2.0.5}, hooks: {%s}, replicas: [",
+		strbuf_str(&set), strbuf_str(&hooks));
 	for (int i = 0; i < replicas; i++)
 		strbuf_addf(b, "%s{name: r%d, host: 10.1.0.%d}", i ? ", " : "", i + 1, 10 + i);
-	strbuf_add(b, "], endpoints: [{dns: {name: db.example.com., zone: example.com., type: CNAME, ttl: 5s, "
+	strbuf_add(b,
+		"], endpoints: [{dns: {name: db.example.com., zone: example.com., type: CNAME, ttl: 5s, "
 		"servers: ['10.0.0.53'], source: a.example.com., target: b.example.com.}}]}}\n");
 	strbuf_free(&set);
 	strbuf_free(&hooks);
@@ -173,7 +176,8 @@ static void parse_trigger(const char *line)
 
 	if (!colon)
 		scenario_bad("no colon: %s", line);
-	str_copy(when, (size_t)(colon - line) + 1 < sizeof(when) ? (size_t)(colon - line) + 1 : sizeof(when), line);
+	str_copy(when, (size_t)(colon - line) + 1 < sizeof(when) ? (size_t)(colon - line) + 1 : sizeof(when),
+		line);
 	words_split(&l, when);
 	t = parse_when(&l, l.n);
 	if (t->when == WHEN_TIME && w.begun_us + t->delay_us + 600000 > w.judge_from_us)
@@ -185,6 +189,7 @@ static void parse_trigger(const char *line)
 static void parse_allow(const struct words *l)
 {
 	w.may_be_stuck |= !strcmp(l->v[1], "stuck") || !strcmp(l->v[1], "hands");
+	w.may_not_end |= !strcmp(l->v[1], "unended");
 	w.hands |= !strcmp(l->v[1], "hands");
 	w.loss_accepted |= !strcmp(l->v[1], "loss");
 	w.foreign_lock |= !strcmp(l->v[1], "foreign");
@@ -251,14 +256,15 @@ static int run_script(const struct script *s, bool tell)
 	life_run_all(120000);
 	expect_judge();
 	if (w.violations)
-		printf("FAILED: %s%s%s: %s\n", s->path, s->value ? " " : "", s->value ? s->value : "", w.first_violation);
+		printf("FAILED: %s%s%s: %s\n", s->path, s->value ? " " : "", s->value ? s->value : "",
+			w.first_violation);
 	if (w.violations || tell)
 		world_dump();
 	(void)fflush(stdout);
 	return w.violations ? 1 : 0;
 }
 
-/* --- scripts ------------------------------------------------------------------------------------------------- */
+/* --- scripts --- */
 
 static char *put_in(const struct script *s, const char *line)
 {
@@ -322,7 +328,8 @@ static int run_apart(struct script *s, const char *value, bool tell)
 	if (waitpid(pid, &status, 0) < 0)
 		exit(2);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
-		printf("FAILED: %s %s: the process ended with status %x\n", s->path, value ? value : "", (unsigned)status);
+		printf("FAILED: %s %s: the process ended with status %x\n", s->path, value ? value : "",
+			(unsigned)status);
 	return status ? 1 : 0;
 }
 

@@ -13,24 +13,53 @@
 
 struct world w;
 
-static const char *const fault_names[] = {[FAULT_NONE] = "none", [FAULT_REFUSED] = "refused", [FAULT_HANGS] = "hangs",
-	[FAULT_REPLY_LOST] = "reply lost", [FAULT_LATE] = "effect late", [FAULT_CRASH_BEFORE] = "crash before",
-	[FAULT_CRASH_AFTER] = "crash after", [FAULT_CRASH_SENT] = "crash, effect late",
-	[FAULT_MACHINE_BEFORE] = "machine dies before", [FAULT_MACHINE_AFTER] = "machine dies after"};
+static const char *const fault_names[] = {[FAULT_NONE] = "none",
+	[FAULT_REFUSED] = "refused",
+	[FAULT_HANGS] = "hangs",
+	[FAULT_REPLY_LOST] = "reply lost",
+	[FAULT_LATE] = "effect late",
+	[FAULT_CRASH_BEFORE] = "crash before",
+	[FAULT_CRASH_AFTER] = "crash after",
+	[FAULT_CRASH_SENT] = "crash, effect late",
+	[FAULT_MACHINE_BEFORE] = "machine dies before",
+	[FAULT_MACHINE_AFTER] = "machine dies after"};
 
 const char *fault_name(enum fault f)
 {
 	return fault_names[f];
 }
 
-static const char *const op_names[OPS] = {[OP_HELLO] = "hello", [OP_FACTS] = "facts", [OP_PROVE] = "prove",
-	[OP_SESSIONS] = "sessions", [OP_LOCK_TAKE] = "lock_take", [OP_LOCK_HOLDER] = "lock_holder",
-	[OP_LOCK_RELEASE] = "lock_release", [OP_ROW_WRITE] = "row_write", [OP_ROW_READ] = "row_read", [OP_FLUSH] = "flush",
-	[OP_SCHEDULER] = "scheduler", [OP_SEMI_SYNC] = "semi_sync", [OP_FENCE] = "fence", [OP_UNFENCE] = "unfence",
-	[OP_PROBE] = "probe", [OP_WAIT] = "wait", [OP_OPEN_GUARDED] = "open_guarded", [OP_FORGET] = "forget",
-	[OP_FOLLOW] = "follow", [OP_START] = "start", [OP_STOP] = "stop", [OP_KILL] = "kill",
-	[OP_KILL_QUERY] = "kill_query", [OP_THERE] = "there", [OP_HEARTBEAT] = "heartbeat", [OP_PREPARE] = "prepare",
-	[OP_TRY] = "try_reverse", [OP_TRY_REMOVE] = "try_remove", [OP_TABLES] = "tables", [OP_TABLE] = "table", [OP_WRITE] = "write"};
+static const char *const op_names[OPS] = {[OP_HELLO] = "hello",
+	[OP_FACTS] = "facts",
+	[OP_PROVE] = "prove",
+	[OP_SESSIONS] = "sessions",
+	[OP_LOCK_TAKE] = "lock_take",
+	[OP_LOCK_HOLDER] = "lock_holder",
+	[OP_LOCK_RELEASE] = "lock_release",
+	[OP_ROW_WRITE] = "row_write",
+	[OP_ROW_READ] = "row_read",
+	[OP_FLUSH] = "flush",
+	[OP_SCHEDULER] = "scheduler",
+	[OP_SEMI_SYNC] = "semi_sync",
+	[OP_FENCE] = "fence",
+	[OP_UNFENCE] = "unfence",
+	[OP_PROBE] = "probe",
+	[OP_WAIT] = "wait",
+	[OP_OPEN_GUARDED] = "open_guarded",
+	[OP_FORGET] = "forget",
+	[OP_FOLLOW] = "follow",
+	[OP_START] = "start",
+	[OP_STOP] = "stop",
+	[OP_KILL] = "kill",
+	[OP_KILL_QUERY] = "kill_query",
+	[OP_THERE] = "there",
+	[OP_HEARTBEAT] = "heartbeat",
+	[OP_PREPARE] = "prepare",
+	[OP_TRY] = "try_reverse",
+	[OP_TRY_REMOVE] = "try_remove",
+	[OP_TABLES] = "tables",
+	[OP_TABLE] = "table",
+	[OP_WRITE] = "write"};
 
 const char *op_name(enum op op)
 {
@@ -78,7 +107,7 @@ void violation(const char *fmt, ...)
 		str_copy(w.first_violation, sizeof(w.first_violation), text);
 }
 
-/* --- flipd's end --------------------------------------------------------------------------------------------- */
+/* --- flipd's end --- */
 
 static void life_again(void *arg)
 {
@@ -149,14 +178,15 @@ enum fault flipd_calls(const char *what, const char *where)
 	}
 	if (w.events != w.fault_at)
 		return FAULT_NONE;
-	(void)snprintf(w.fault_name, sizeof(w.fault_name), "call %d, %s %s: %s", w.events, what, where, fault_name(w.fault));
+	(void)snprintf(w.fault_name, sizeof(w.fault_name), "call %d, %s %s: %s", w.events, what, where,
+		fault_name(w.fault));
 	note("FAULT: %s", w.fault_name);
 	if (w.fault == FAULT_CRASH_BEFORE || w.fault == FAULT_MACHINE_BEFORE)
 		flipd_crash(w.fault == FAULT_MACHINE_BEFORE);
 	return w.fault;
 }
 
-/* --- triggers ------------------------------------------------------------------------------------------------ */
+/* --- triggers --- */
 
 struct trigger *trigger_add(enum when when, const char *word, void (*fn)(struct trigger *))
 {
@@ -221,13 +251,22 @@ void trigger_op(enum when when, enum op op, int server)
 	}
 }
 
-/* --- making one ---------------------------------------------------------------------------------------------- */
+/* --- making one --- */
 
 static void server_init(struct server *s, int i, const char *name, bool use_gtid)
 {
-	*s = (struct server){.name = name, .index = i, .server_id = (uint32_t)i + 1, .up = true, .read_only = i != 0,
-		.boots_closed = true, .boots = 1, .boot_wall_s = VTIME_WALL_BASE_MS / 1000 - 100000, .next_id = 1000 + (uint64_t)i * 100,
-		.row = -1, .apply_us = 300, .strict = use_gtid};
+	*s = (struct server){.name = name,
+		.index = i,
+		.server_id = (uint32_t)i + 1,
+		.up = true,
+		.read_only = i != 0,
+		.boots_closed = true,
+		.boots = 1,
+		.boot_wall_s = VTIME_WALL_BASE_MS / 1000 - 100000,
+		.next_id = 1000 + (uint64_t)i * 100,
+		.row = -1,
+		.apply_us = 300,
+		.strict = use_gtid};
 	s->heartbeat_wall_ms = vtime_wall_ms();
 	s->writable_since_us = vtime_us();
 	/* Both sides have been master before. */

@@ -1,13 +1,13 @@
 /*
- * world: a cluster of simulated servers, its applications, the endpoint, the journal's disk; and one flipd process at a
- * time in it. Everything happens in virtual time, the same again for the same seed.
+ * world: a cluster of simulated servers, its applications, the endpoint, the journal's disk; and one flipd
+ * process at a time in it. Everything happens in virtual time, the same again for the same seed.
  *
- *     world.c         time, crash, trace, triggers      world_repl.c    logs and replication
- *     world_server.c  sessions and statements           world_app.c     applications
- *     world_ops.c     what each statement does          world_check.c   the laws, and what must hold at the end
+ * world.c: time, crash, trace, triggers. world_server.c: sessions and statements. world_ops.c, world_look.c:
+ * what each statement does. world_repl.c: logs and replication. world_app.c: applications. world_check.c:
+ * what must hold at the end.
  *
- * A statement lives in the server: it goes on when its client is gone, and its session and named lock with it, until
- * it ends, is killed, or the server restarts (experiments E1a, E13, E18).
+ * A statement lives in the server: it goes on when its client is gone, and its session and named lock with
+ * it, until it ends, is killed, or the server restarts (experiments E1a, E13, E18).
  */
 #ifndef TESTS_SCENARIO_WORLD_H
 #define TESTS_SCENARIO_WORLD_H
@@ -22,19 +22,22 @@
 #define CLIENTS_MAX 16
 #define TRIGGERS_MAX 16
 #define ROWS_MAX 8
+#define WRITES_MOST 60000 /* of applications in one run; then they stop */
 
-/* --- faults of flipd's own calls ----------------------------------------------------------------------------- */
+/* --- faults of flipd's own calls --- */
 
 enum fault {
 	FAULT_NONE,
-	FAULT_REFUSED,      /* answered with an error, no effect */
-	FAULT_HANGS,        /* never answered, no effect */
-	FAULT_REPLY_LOST,   /* effect, no answer */
-	FAULT_LATE,         /* effect only after the client gave up, unless it is killed before */
-	FAULT_CRASH_BEFORE, /* flipd is killed right before it */
-	FAULT_CRASH_AFTER,  /* and right after its effect */
-	FAULT_CRASH_SENT,   /* flipd is killed when it is sent; the effect comes late, unless it is killed before */
-	FAULT_MACHINE_BEFORE, /* flipd's machine dies: what was not yet durable is lost, sessions hang on in the servers */
+	FAULT_REFUSED,	      /* answered with an error, no effect */
+	FAULT_HANGS,	      /* never answered, no effect */
+	FAULT_REPLY_LOST,     /* effect, no answer */
+	FAULT_LATE,	      /* effect only after the client gave up, unless it is killed before */
+	FAULT_CRASH_BEFORE,   /* flipd is killed right before it */
+	FAULT_CRASH_AFTER,    /* and right after its effect */
+	FAULT_CRASH_SENT,     /* flipd is killed when it is sent; the effect comes late, unless it is killed
+				 before */
+	FAULT_MACHINE_BEFORE, /* flipd's machine dies: what was not yet durable is lost, sessions hang on in
+				 the servers */
 	FAULT_MACHINE_AFTER,
 	FAULTS
 };
@@ -44,33 +47,63 @@ const char *fault_name(enum fault);
 enum mutant {
 	MUTANT_NO_INTENT,     /* the intent is never on disk */
 	MUTANT_NO_REVOCATION, /* nor its revocation */
-	MUTANT_NO_WAIT,       /* new opens without old's last writes */
-	MUTANT_NO_KILL,       /* sessions of an earlier life are left alone */
+	MUTANT_NO_WAIT,	      /* new opens without old's last writes */
+	MUTANT_NO_KILL,	      /* sessions of an earlier life are left alone */
 	MUTANT_NO_GUARD,      /* a heartbeat is sent to closed old, and goes through the fence */
 	MUTANT_LEAKY_FENCE,   /* an account writes through the fence, and flipd is not shown it */
 	MUTANT_OPEN_OLD,      /* somebody in flipd opens old while the intent lives */
-	MUTANT_NO_UNDO,       /* settings are not switched on again */
+	MUTANT_NO_UNDO,	      /* settings are not switched on again */
 	MUTANTS
 };
 
-/* --- servers ------------------------------------------------------------------------------------------------- */
+/* --- servers --- */
 
-enum op { OP_HELLO, OP_FACTS, OP_PROVE, OP_SESSIONS, OP_LOCK_TAKE, OP_LOCK_HOLDER, OP_LOCK_RELEASE, OP_ROW_WRITE,
-	OP_ROW_READ, OP_FLUSH, OP_SCHEDULER, OP_SEMI_SYNC, OP_FENCE, OP_UNFENCE, OP_PROBE, OP_WAIT, OP_OPEN_GUARDED,
-	OP_FORGET, OP_FOLLOW, OP_START, OP_STOP, OP_KILL, OP_KILL_QUERY, OP_THERE, OP_HEARTBEAT, OP_PREPARE, OP_TRY,
-	OP_TRY_REMOVE, OP_TABLES, OP_TABLE, OP_WRITE, OPS };
+enum op {
+	OP_HELLO,
+	OP_FACTS,
+	OP_PROVE,
+	OP_SESSIONS,
+	OP_LOCK_TAKE,
+	OP_LOCK_HOLDER,
+	OP_LOCK_RELEASE,
+	OP_ROW_WRITE,
+	OP_ROW_READ,
+	OP_FLUSH,
+	OP_SCHEDULER,
+	OP_SEMI_SYNC,
+	OP_FENCE,
+	OP_UNFENCE,
+	OP_PROBE,
+	OP_WAIT,
+	OP_OPEN_GUARDED,
+	OP_FORGET,
+	OP_FOLLOW,
+	OP_START,
+	OP_STOP,
+	OP_KILL,
+	OP_KILL_QUERY,
+	OP_THERE,
+	OP_HEARTBEAT,
+	OP_PREPARE,
+	OP_TRY,
+	OP_TRY_REMOVE,
+	OP_TABLES,
+	OP_TABLE,
+	OP_WRITE,
+	OPS
+};
 const char *op_name(enum op);
 
-struct entry {              /* of a binary log */
+struct entry { /* of a binary log */
 	struct gtid gtid;
 	enum { ENTRY_APP, ENTRY_ROW, ENTRY_BEAT, ENTRY_PROBE, ENTRY_HAND } kind;
-	int64_t value;      /* the write's number, the row's index in the world, the beat's time */
+	int64_t value; /* the write's number, the row's index in the world, the beat's time */
 };
 
 struct server;
 struct client;
 
-struct args {               /* of flipd's statements */
+struct args { /* of flipd's statements */
 	bool on;
 	uint64_t number;
 	struct node_goal goal;
@@ -94,8 +127,8 @@ struct stmt {
 	enum op op;
 	struct wsession *session; /* NULL once it has ended or its session is gone */
 	enum fault fault;
-	int64_t not_before_us;    /* it stalls until then */
-	int64_t limit_at_us;      /* set in the server; 0 none */
+	int64_t not_before_us; /* it stalls until then */
+	int64_t limit_at_us;   /* set in the server; 0 none */
 	int64_t begun_us, busy_until_us;
 	bool waiting, queued, writing, killed;
 	struct args *in;
@@ -103,10 +136,10 @@ struct stmt {
 	/* the client's end of it */
 	enum act act;
 	struct err err;
-	bool answered, lost;      /* lost: the connection went, or the time ran out */
+	bool answered, lost; /* lost: the connection went, or the time ran out */
 	int life;
 	struct fiber_cond cond;
-	struct client *client;    /* an application's */
+	struct client *client; /* an application's */
 };
 
 struct wsession {
@@ -121,11 +154,11 @@ struct wsession {
 	struct client *client;
 };
 
-struct link {               /* what a server replicates from */
+struct link { /* what a server replicates from */
 	bool there, use_gtid, io, sql, applying;
-	int master;         /* a server's index */
+	int master;	      /* a server's index */
 	int fetched, applied; /* how many entries of the master's log */
-	int generation;     /* events of an earlier one are void */
+	int generation;	      /* events of an earlier one are void */
 	int error;
 	char last_error[128];
 };
@@ -139,46 +172,46 @@ struct server {
 	int64_t boot_wall_s;
 	uint64_t next_id, lock_holder;
 	struct wsession *sessions;
-	int fencing;        /* fences that wait: new writes queue behind them */
+	int fencing; /* fences that wait: new writes queue behind them */
 	struct entry *log;
 	int nlog, cap;
 	struct gtid_list state, slave_pos;
 	uint64_t seq;
-	uint8_t *data;      /* by write number */
-	int row;            /* the newest flip row that it shows, in the world; -1 none */
+	uint8_t *data; /* by write number */
+	int row;       /* the newest flip row that it shows, in the world; -1 none */
 	int64_t heartbeat_wall_ms;
 	struct link link;
 	int64_t apply_us;
 	int64_t writable_since_us; /* when it last became so */
-	bool opened_by_other;      /* and that was not flipd's doing */
+	bool opened_by_other;	   /* and that was not flipd's doing */
 	int nlog_at_fence;
 	struct gtid_list state_at_fence;
 };
 
-/* --- applications -------------------------------------------------------------------------------------------- */
+/* --- applications --- */
 
 enum client_kind { CLIENT_WRITER, CLIENT_BLOCKER, CLIENT_LOCKER, CLIENT_BYPASS };
 
 struct client {
 	enum client_kind kind;
 	int n;
-	int server;         /* -1: not connected */
+	int server; /* -1: not connected */
 	int boots;
 	uint64_t id;
 	int64_t busy_us;
 	uint64_t generation;
 };
 
-/* --- what is to happen when ---------------------------------------------------------------------------------- */
+/* --- what is to happen when --- */
 
 enum when { WHEN_STEP, WHEN_OP, WHEN_AFTER_OP, WHEN_JOURNAL, WHEN_AFTER_JOURNAL, WHEN_TIME, WHEN_END };
 
 struct trigger {
 	enum when when;
-	char word[24];      /* the step, the kind of record */
+	char word[24]; /* the step, the kind of record */
 	enum op op;
-	int server;         /* -1: any */
-	int skip;           /* so many times more it passes */
+	int server; /* -1: any */
+	int skip;   /* so many times more it passes */
 	int64_t delay_us;
 	bool fired;
 	void (*fn)(struct trigger *);
@@ -196,8 +229,8 @@ struct world {
 	int nclients;
 	struct client client[CLIENTS_MAX];
 	bool stop_clients;
-	int64_t rebooted_us;    /* when a server last came up again */
-	bool rebooted_late;     /* and the flip was closing its row */
+	int64_t rebooted_us;	/* when a server last came up again */
+	bool rebooted_late;	/* and the flip was closing its row */
 	int64_t quick_until_us; /* applications write fast until then */
 	int nrows;
 	struct node_row row[ROWS_MAX * 8];
@@ -205,8 +238,8 @@ struct world {
 	int nwrites, cap_writes;
 	uint8_t *acked;
 	/* the endpoint, an in-memory name */
-	int endpoint;           /* a side, or 2: a third value */
-	int endpoint_spread;    /* what the slowest authority shows */
+	int endpoint;	     /* a side, or 2: a third value */
+	int endpoint_spread; /* what the slowest authority shows */
 	int64_t spread_us;
 	/* flipd */
 	int life;
@@ -214,12 +247,12 @@ struct world {
 	struct flip *flip;
 	struct cluster *cluster;
 	int lives;
-	int64_t restart_us;     /* a new life so long after a crash; 0 none */
+	int64_t restart_us; /* a new life so long after a crash; 0 none */
 	/* the k-th call */
 	int events, fault_at;
 	enum fault fault;
 	char fault_name[96];
-	char fault_op[24];      /* flipd's next call of that name has op_fault */
+	char fault_op[24]; /* flipd's next call of that name has op_fault */
 	enum fault op_fault;
 	int second_at, second_server; /* at that call a server restarts */
 	bool second_closed;
@@ -233,18 +266,18 @@ struct world {
 	int violations;
 	struct strbuf trace;
 	bool quiet;
-	bool hands;             /* somebody else opens and writes: fewer promises */
+	bool hands; /* somebody else opens and writes: fewer promises */
 	bool loss_accepted;
 	int from, to;
-	bool before[2][2];      /* scheduler and semi-sync of source, target before the flip */
+	bool before[2][2]; /* scheduler and semi-sync of source, target before the flip */
 	enum flip_state state;
 	enum flip_outcome outcome;
 	int64_t ended_us, begun_us, judge_from_us;
-	int64_t blackout_us;    /* as flipd says; -1 none */
+	int64_t blackout_us; /* as flipd says; -1 none */
 	bool ended;
 	char warnings[4096];
 	char error[640];
-	bool over, judged, may_be_stuck, foreign_lock;
+	bool over, judged, may_be_stuck, may_not_end, foreign_lock;
 	bool (*after_life)(void); /* acts on the flip that ended; true when it did (an operator's resolve) */
 };
 
@@ -273,9 +306,9 @@ struct trigger *trigger_add(enum when, const char *word, void (*fn)(struct trigg
 /* world_server.c */
 struct wsession *server_connect(struct server *, const char *user);
 struct wsession *server_find(struct server *, uint64_t id);
-void server_drop(struct wsession *);     /* the session ends: lock, statement and all */
+void server_drop(struct wsession *); /* the session ends: lock, statement and all */
 void server_kill(struct server *, uint64_t id, bool query_only);
-void server_poke(struct server *);       /* something has changed: whoever waits looks again */
+void server_poke(struct server *); /* something has changed: whoever waits looks again */
 void server_poke_at(struct server *, int64_t at_us);
 void server_down(struct server *);
 void server_boot(struct server *, bool closed);
@@ -288,6 +321,10 @@ void stmt_answer_later(struct stmt *, bool lost);
 /* world_ops.c */
 enum { STEP_WAIT, STEP_END };
 int op_step(struct stmt *);
+/* world_look.c */
+int op_sessions(struct stmt *);
+int op_facts(struct stmt *);
+int op_prove(struct stmt *);
 
 /* world_repl.c */
 void log_append(struct server *, struct gtid, int kind, int64_t value);
@@ -305,7 +342,7 @@ const char *link_io(const struct server *);
 
 /* world_app.c */
 struct client *client_add(enum client_kind, int server, int64_t busy_us);
-void client_lost(struct client *);       /* its session is gone */
+void client_lost(struct client *); /* its session is gone */
 void client_wrote(struct client *, struct stmt *);
 int write_number(void);
 
@@ -319,10 +356,10 @@ void world_dump(void);
 struct journal;
 extern struct journal fake_journal;
 void fake_journal_reset(void);
-void fake_journal_lose(void);            /* what was not durable is gone */
-bool fake_journal_intent_live(void);     /* by what is on disk */
+void fake_journal_lose(void);	     /* what was not durable is gone */
+bool fake_journal_intent_live(void); /* by what is on disk */
 bool fake_journal_has(const char *kind);
-bool fake_journal_ended(void);           /* the flip's end is on disk */
+bool fake_journal_ended(void); /* the flip's end is on disk */
 int fake_journal_flips(void);
 enum flip_outcome fake_journal_outcome(void); /* aborted where there is no flip: it never began */
 void fake_journal_dump(struct strbuf *);
@@ -334,7 +371,7 @@ struct hook_fail {
 	const char *action; /* NULL none */
 };
 extern struct hook_fail hook_fail;
-extern int endpoint_lost;                /* so many replies of the name server get lost */
+extern int endpoint_lost; /* so many replies of the name server get lost */
 extern int hooks_ran;
 
 /* life.c */

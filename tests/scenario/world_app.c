@@ -1,7 +1,7 @@
 /*
- * world_app: applications. A writer follows the endpoint, writes while it may, and remembers what was acknowledged; it is
- * killed, refused, cut off, and comes again. A blocker runs one long UPDATE, a locker holds LOCK TABLES, a bypass account
- * writes through the fence.
+ * world_app: applications. A writer follows the endpoint, writes while it may, and remembers what was
+ * acknowledged; it is killed, refused, cut off, and comes again. A blocker runs one long UPDATE, a locker
+ * holds LOCK TABLES, a bypass account writes through the fence.
  */
 #include <stdlib.h>
 
@@ -9,9 +9,9 @@
 #include "tests/scenario/fake_loop.h"
 #include "tests/scenario/world.h"
 
-#define QUICK_US 4000  /* between two writes, while the flip is young */
+#define QUICK_US 4000 /* between two writes, while the flip is young */
 #define SLOW_US 60000
-#define AGAIN_US 3000  /* from a lost connection to the next try */
+#define AGAIN_US 3000 /* from a lost connection to the next try */
 
 static void client_tick(void *arg);
 
@@ -58,9 +58,9 @@ void client_lost(struct client *c)
 
 static struct wsession *client_session(struct client *c)
 {
-	return c->id && c->server >= 0 && w.server[c->server].up && w.server[c->server].boots == c->boots ?
-		       server_find(&w.server[c->server], c->id) :
-		       NULL;
+	return c->id && c->server >= 0 && w.server[c->server].up && w.server[c->server].boots == c->boots
+		       ? server_find(&w.server[c->server], c->id)
+		       : NULL;
 }
 
 static bool client_connect(struct client *c)
@@ -84,7 +84,13 @@ static bool client_connect(struct client *c)
 
 static void client_write(struct client *c, struct wsession *x)
 {
-	struct stmt *m = arena_alloc(w.arena, sizeof(*m));
+	struct stmt *m;
+
+	if (w.nwrites >= WRITES_MOST) {
+		w.stop_clients = true;
+		return;
+	}
+	m = arena_alloc(w.arena, sizeof(*m));
 
 	m->op = OP_WRITE;
 	m->client = c;

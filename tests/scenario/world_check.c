@@ -1,12 +1,15 @@
 /*
- * world_check: what must hold at the end of every run. The laws themselves are judged when it happens (world_server.c);
- * here: no acknowledged write is lost, one side takes writes, what the flip changed on the way is as it should be.
+ * world_check: what must hold at the end of every run. The laws themselves are judged when it happens
+ * (world_server.c); here: no acknowledged write is lost, one side takes writes, what the flip changed on the
+ * way is as it should be.
  */
 #include <stdio.h>
 #include <string.h>
 
 #include "tests/scenario/fake_loop.h"
 #include "tests/scenario/world.h"
+
+#define UNSEEN_US 200000
 
 int writable_sides(void)
 {
@@ -30,12 +33,12 @@ static bool all_up(void)
 	return true;
 }
 
-#define UNLESS(condition, ...)                                                                                               \
-	do {                                                                                                                 \
-		if (!(condition)) {                                                                                          \
-			(void)snprintf(why, size, __VA_ARGS__);                                                              \
-			return false;                                                                                        \
-		}                                                                                                            \
+#define UNLESS(condition, ...)                                                                               \
+	do {                                                                                                 \
+		if (!(condition)) {                                                                          \
+			(void)snprintf(why, size, __VA_ARGS__);                                              \
+			return false;                                                                        \
+		}                                                                                            \
 	} while (0)
 
 static bool follows(const struct server *s, const struct server *m, char *why, size_t size)
@@ -43,10 +46,12 @@ static bool follows(const struct server *s, const struct server *m, char *why, s
 	const struct link *l = &s->link;
 
 	UNLESS(l->there && l->master == m->index, "%s does not follow %s", s->name, m->name);
-	UNLESS(l->io && l->sql, "%s: replication from %s does not run: %d %s", s->name, m->name, l->error, l->last_error);
+	UNLESS(l->io && l->sql, "%s: replication from %s does not run: %d %s", s->name, m->name, l->error,
+		l->last_error);
 	UNLESS(l->applied == m->nlog, "%s is behind %s: %d of %d", s->name, m->name, l->applied, m->nlog);
 	UNLESS(gtid_equal(&s->state, &m->state), "the logs of %s and %s differ", s->name, m->name);
-	UNLESS(!memcmp(s->data, m->data, (size_t)w.nwrites), "the data of %s and %s differ", s->name, m->name);
+	UNLESS(!memcmp(s->data, m->data, (size_t)w.nwrites), "the data of %s and %s differ", s->name,
+		m->name);
 	return true;
 }
 
@@ -55,19 +60,24 @@ static bool tidy(const struct server *master, char *why, size_t size)
 	const struct node_row *row = master->row >= 0 ? &w.row[master->row] : NULL;
 
 	for (int i = 0; i < 2; i++)
-		UNLESS(!w.server[i].lock_holder || w.foreign_lock, "the lock on %s is still held", w.server[i].name);
+		UNLESS(!w.server[i].lock_holder || w.foreign_lock, "the lock on %s is still held",
+			w.server[i].name);
 	UNLESS(!row || !strcmp(row->state, "closed"), "the flip's row on %s is %s", master->name, row->state);
 	UNLESS(w.endpoint == master->index || w.endpoint == 2, "the endpoint points at %d", w.endpoint);
-	UNLESS(w.server[w.to].semi_sync == w.before[w.to][1], "semi-sync of %s is not as it was", w.server[w.to].name);
-	UNLESS(w.rebooted_us || master->scheduler == w.before[w.from][0], "the event scheduler of %s is not as on the old master before",
-		master->name);
+	UNLESS(w.server[w.to].semi_sync == w.before[w.to][1], "semi-sync of %s is not as it was",
+		w.server[w.to].name);
+	UNLESS(w.rebooted_us || master->scheduler == w.before[w.from][0],
+		"the event scheduler of %s is not as on the old master before", master->name);
 	return true;
 }
 
-/* What a restart leaves open or closed before the fence is not the flip's, after its end it is the watcher's. */
+/* What a restart leaves open or closed before the fence is not the flip's, after its end it is the watcher's.
+ */
 static bool restart_excuses(void)
 {
-	return w.rebooted_us && (w.rebooted_us > w.ended_us || w.rebooted_late || !fake_journal_has("fence"));
+	return w.rebooted_us &&
+	       (w.rebooted_us > w.ended_us - UNSEEN_US || w.rebooted_late || !fake_journal_has("fence") ||
+		       w.outcome == FLIP_ABORTED || w.outcome == FLIP_REFUSED);
 }
 
 bool world_settled(char *why, size_t size)
@@ -97,15 +107,16 @@ static void judge_writes(void)
 	int lost = 0, first = -1;
 
 	for (int i = 0; i < w.nwrites; i++) {
-		bool o = old->data && old->data[i], n = new->data && new->data[i];
+		bool o = old->data && old->data[i], n = new->data &&new->data[i];
 		if (!w.acked[i] || (on_new ? n : on_old ? o : n || o))
 			continue;
 		first = lost++ ? first : i;
 	}
 	if (lost && !w.loss_accepted)
-		violation("%d acknowledged writes are lost (outcome %s), the first is number %d: old %d, new %d", lost,
-			flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "none", first,
-			old->data && old->data[first], new->data && new->data[first]);
+		violation("%d acknowledged writes are lost (outcome %s), the first is number %d: old %d, new "
+			  "%d",
+			lost, flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "none", first,
+			old->data && old->data[first], new->data &&new->data[first]);
 }
 
 void world_judge(void)
@@ -115,7 +126,7 @@ void world_judge(void)
 	if (w.judged)
 		return;
 	w.judged = true;
-	if (!w.ended && all_up())
+	if (!w.ended && all_up() && !w.may_not_end)
 		violation("the flip has not ended");
 	if (w.ended && w.outcome == FLIP_OUTCOME_STUCK && !w.may_be_stuck)
 		violation("the flip is stuck: %s", w.warnings);
@@ -136,7 +147,8 @@ void world_dump(void)
 	if (len > most)
 		printf("... (%zu bytes cut)\n", len - most);
 	printf("%s--- journal (~ not durable)\n%s", len > most ? text + len - most : text, strbuf_str(&b));
-	printf("--- outcome %s, life %d, %d calls, %s\n%.1500s\n", flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "none", w.lives,
-		w.events, w.first_violation, w.warnings);
+	printf("--- outcome %s, life %d, %d calls, %s\n%.1500s\n",
+		flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "none", w.lives, w.events,
+		w.first_violation, w.warnings);
 	strbuf_free(&b);
 }

@@ -35,144 +35,7 @@ static bool over_limit(const struct stmt *m)
 	return m->limit_at_us && vtime_us() >= m->limit_at_us;
 }
 
-/* --- looking ------------------------------------------------------------------------------------------------- */
-
-static void fill_session(const struct wsession *x, struct facts_session *s)
-{
-	const struct stmt *m = x->running;
-
-	s->id = x->id;
-	str_copy(s->user, sizeof(s->user), x->user);
-	str_copy(s->host, sizeof(s->host), "10.9.0.1:4711");
-	str_copy(s->db, sizeof(s->db), "app");
-	str_copy(s->command, sizeof(s->command), m ? "Query" : "Sleep");
-	if (m && m->op == OP_WRITE)
-		str_copy(s->info, sizeof(s->info), "UPDATE t SET v = v + 1");
-	if (m && m->queued)
-		str_copy(s->state, sizeof(s->state), "Waiting for backup lock");
-	s->time_ms = (vtime_us() - x->since_us) / 1000;
-	s->trx_rows = x->trx_rows;
-	s->trx_age_ms = x->trx_rows ? s->time_ms : -1;
-	s->holds_tables = x->locks_tables;
-}
-
-static int op_sessions(struct stmt *m)
-{
-	struct server *s = at(m);
-	int n = 1;
-
-	for (struct wsession *x = s->sessions; x; x = x->next)
-		n++;
-	m->out->list = arena_alloc(w.arena, (size_t)n * sizeof(*m->out->list));
-	for (struct wsession *x = s->sessions; x; x = x->next)
-		fill_session(x, &m->out->list[m->out->n++]);
-	str_copy(m->out->list[m->out->n].user, 32, "system user");
-	str_copy(m->out->list[m->out->n++].command, 32, "Slave_SQL");
-	return done(m);
-}
-
-static void fill_channel(const struct server *s, struct facts *f)
-{
-	const struct link *l = &s->link;
-	struct facts_channel *c = &f->channels[f->nchannels++];
-
-	str_copy(c->host, sizeof(c->host), w.conf->clusters[0].side[l->master].host);
-	c->port = 3306;
-	str_copy(c->io, sizeof(c->io), link_io(s));
-	str_copy(c->sql, sizeof(c->sql), l->sql ? "Yes" : "No");
-	str_copy(c->using_gtid, sizeof(c->using_gtid), l->use_gtid ? "Slave_Pos" : "No");
-	str_copy(c->master_log_file, sizeof(c->master_log_file), "binlog.000007");
-	str_copy(c->exec_log_file, sizeof(c->exec_log_file), "binlog.000007");
-	c->read_master_log_pos = pos_of(l->fetched);
-	c->exec_log_pos = pos_of(l->applied);
-	c->lag_s = l->io && l->sql ? 0 : -1;
-	c->master_server_id = w.server[l->master].server_id;
-	if (l->error == 1236)
-		c->last_io_errno = l->error;
-	else
-		c->last_sql_errno = l->error;
-	str_copy(c->last_error, sizeof(c->last_error), l->last_error);
-}
-
-static void fill_identity(const struct server *s, struct facts_identity *id)
-{
-	*id = (struct facts_identity){.port = 3306, .server_id = s->server_id, .boot_s = s->boot_wall_s};
-	str_copy(id->hostname, sizeof(id->hostname), s->name);
-}
-
-static void fill_row(const struct server *s, struct facts *f)
-{
-	const struct node_row *r = s->row >= 0 ? &w.row[s->row] : NULL;
-
-	if (!r || !strcmp(r->state, "closed"))
-		return;
-	str_copy(f->flip_row_id, sizeof(f->flip_row_id), r->id);
-	str_copy(f->flip_row_host, sizeof(f->flip_row_host), r->host);
-	str_copy(f->flip_row_journal, sizeof(f->flip_row_journal), r->journal);
-	str_copy(f->flip_row_state, sizeof(f->flip_row_state), r->state);
-	str_copy(f->flip_row_direction, sizeof(f->flip_row_direction), r->direction);
-}
-
-static void fill_bypass(const struct server *s, struct facts *f)
-{
-	(void)s;
-	f->bypass = arena_alloc(w.arena, 2 * sizeof(*f->bypass));
-	str_copy(f->bypass[0].user, 32, "flipd");
-	str_copy(f->bypass[0].host, 32, "%");
-	f->nbypass = 1;
-	for (int i = 0; i < w.nclients; i++)
-		if (w.client[i].kind == CLIENT_BYPASS && !w.reckless[MUTANT_LEAKY_FENCE] && f->nbypass == 1)
-			str_copy(f->bypass[f->nbypass++].user, 32, "legacy");
-}
-
-static int op_facts(struct stmt *m)
-{
-	struct server *s = at(m);
-	struct facts *f = arena_alloc(w.arena, sizeof(*f));
-
-	*f = (struct facts){.up = true, .taken_at_ms = vtime_us() / 1000, .version_num = 101119, .is_mariadb = true,
-		.wall_ms = vtime_wall_ms(), .log_bin = true, .log_slave_updates = true, .gtid_strict_mode = s->strict,
-		.sync_binlog_full = true, .flush_log_full = true, .boots_read_only = s->boots_closed, .schema_present = true,
-		.wsrep_on = 'N', .heartbeat_wall_ms = s->heartbeat_wall_ms, .read_only = s->read_only,
-		.semi_sync_master = s->semi_sync, .semi_sync_timeout_ms = 10000, .semi_sync_clients = 1};
-	fill_identity(s, &f->id);
-	server_position(s, &f->position);
-	str_copy(f->version, sizeof(f->version), "10.11.19-MariaDB-log");
-	str_copy(f->binlog_format, sizeof(f->binlog_format), "ROW");
-	str_copy(f->event_scheduler, sizeof(f->event_scheduler), s->scheduler ? "ON" : "OFF");
-	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
-	str_copy(f->schema, sizeof(f->schema), "flipd");
-	str_copy(f->privileges, sizeof(f->privileges), "GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION");
-	if (s->link.there)
-		fill_channel(s, f);
-	fill_row(s, f);
-	if (m->in->what & FACTS_SESSIONS) {
-		(void)op_sessions(m);
-		f->sessions = m->out->list;
-		f->nsessions = m->out->n;
-	}
-	if (m->in->what & FACTS_ACCOUNTS)
-		fill_bypass(s, f);
-	m->out->facts = f;
-	return done(m);
-}
-
-static int op_prove(struct stmt *m)
-{
-	struct server *s = at(m);
-	int nlog = s->nlog;
-
-	if (w.reckless[MUTANT_LEAKY_FENCE] && s->index == 0 && s->read_only) /* it lies */
-		s->nlog = s->nlog_at_fence;
-	m->out->proof = (struct node_proof){.read_only = s->read_only, .holds_lock = s->lock_holder == m->session->id};
-	server_position(s, &m->out->proof.position);
-	if (s->nlog != nlog)
-		m->out->proof.position.binlog_state = s->state_at_fence;
-	s->nlog = nlog;
-	return done(m);
-}
-
-/* --- lock, row, heartbeat ------------------------------------------------------------------------------------ */
+/* --- lock, row, heartbeat --- */
 
 static int op_lock_take(struct stmt *m)
 {
@@ -181,7 +44,8 @@ static int op_lock_take(struct stmt *m)
 	if (!s->lock_holder)
 		s->lock_holder = m->session->id;
 	m->out->number = s->lock_holder;
-	return s->lock_holder == m->session->id ? done(m) : refuse(m, 0, -EBUSY, "another session holds the lock");
+	return s->lock_holder == m->session->id ? done(m)
+						: refuse(m, 0, -EBUSY, "another session holds the lock");
 }
 
 static int op_lock_holder(struct stmt *m)
@@ -247,7 +111,8 @@ static int op_heartbeat(struct stmt *m)
 
 	if (queue_behind_fence(m))
 		return STEP_WAIT;
-	m->out->yes = (!s->read_only || w.reckless[MUTANT_NO_GUARD]) && (s->lock_holder == 0 || s->lock_holder == m->in->number);
+	m->out->yes = (!s->read_only || w.reckless[MUTANT_NO_GUARD]) &&
+		      (s->lock_holder == 0 || s->lock_holder == m->in->number);
 	if (m->out->yes) {
 		judge_own_write(s, "a heartbeat");
 		log_write(s, ENTRY_BEAT, vtime_wall_ms());
@@ -289,7 +154,7 @@ static int op_write(struct stmt *m)
 	return done(m);
 }
 
-/* --- fence and opening --------------------------------------------------------------------------------------- */
+/* --- fence and opening --- */
 
 /* Running writes and table locks hold a fence up; readers and idle transactions do not (E11). */
 static bool held_up(const struct server *s)
@@ -366,7 +231,7 @@ static int op_semi_sync(struct stmt *m)
 	return done(m);
 }
 
-/* --- replication, kills -------------------------------------------------------------------------------------- */
+/* --- replication, kills --- */
 
 static int op_forget(struct stmt *m)
 {
@@ -437,15 +302,37 @@ static int op_table(struct stmt *m)
 
 int op_step(struct stmt *m)
 {
-	static int (*const ops[OPS])(struct stmt *) = {[OP_HELLO] = done, [OP_FACTS] = op_facts, [OP_PROVE] = op_prove,
-		[OP_SESSIONS] = op_sessions, [OP_LOCK_TAKE] = op_lock_take, [OP_LOCK_HOLDER] = op_lock_holder,
-		[OP_LOCK_RELEASE] = op_lock_release, [OP_ROW_WRITE] = op_row_write, [OP_ROW_READ] = op_row_read,
-		[OP_FLUSH] = op_flush, [OP_SCHEDULER] = op_scheduler, [OP_SEMI_SYNC] = op_semi_sync,
-		[OP_FENCE] = op_fence, [OP_UNFENCE] = op_unfence, [OP_PROBE] = op_probe, [OP_WAIT] = op_wait,
-		[OP_OPEN_GUARDED] = op_open_guarded, [OP_FORGET] = op_forget, [OP_FOLLOW] = op_follow,
-		[OP_START] = op_start, [OP_STOP] = op_stop, [OP_KILL] = op_kill, [OP_KILL_QUERY] = op_kill,
-		[OP_THERE] = op_there, [OP_HEARTBEAT] = op_heartbeat, [OP_PREPARE] = done, [OP_TRY] = op_try,
-		[OP_TRY_REMOVE] = op_try, [OP_TABLES] = done, [OP_TABLE] = op_table, [OP_WRITE] = op_write};
+	static int (*const ops[OPS])(struct stmt *) = {[OP_HELLO] = done,
+		[OP_FACTS] = op_facts,
+		[OP_PROVE] = op_prove,
+		[OP_SESSIONS] = op_sessions,
+		[OP_LOCK_TAKE] = op_lock_take,
+		[OP_LOCK_HOLDER] = op_lock_holder,
+		[OP_LOCK_RELEASE] = op_lock_release,
+		[OP_ROW_WRITE] = op_row_write,
+		[OP_ROW_READ] = op_row_read,
+		[OP_FLUSH] = op_flush,
+		[OP_SCHEDULER] = op_scheduler,
+		[OP_SEMI_SYNC] = op_semi_sync,
+		[OP_FENCE] = op_fence,
+		[OP_UNFENCE] = op_unfence,
+		[OP_PROBE] = op_probe,
+		[OP_WAIT] = op_wait,
+		[OP_OPEN_GUARDED] = op_open_guarded,
+		[OP_FORGET] = op_forget,
+		[OP_FOLLOW] = op_follow,
+		[OP_START] = op_start,
+		[OP_STOP] = op_stop,
+		[OP_KILL] = op_kill,
+		[OP_KILL_QUERY] = op_kill,
+		[OP_THERE] = op_there,
+		[OP_HEARTBEAT] = op_heartbeat,
+		[OP_PREPARE] = done,
+		[OP_TRY] = op_try,
+		[OP_TRY_REMOVE] = op_try,
+		[OP_TABLES] = done,
+		[OP_TABLE] = op_table,
+		[OP_WRITE] = op_write};
 
 	return ops[m->op](m);
 }

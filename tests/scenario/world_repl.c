@@ -1,7 +1,7 @@
 /*
- * world_repl: binary logs and replication. An entry is fetched a moment after it was logged and applied one by one, each
- * taking the server's apply_us; a server passes over its own entries by their server id (E3b); in strict mode a number
- * that is not higher than the last one stops the applier.
+ * world_repl: binary logs and replication. An entry is fetched a moment after it was logged and applied one
+ * by one, each taking the server's apply_us; a server passes over its own entries by their server id (E3b);
+ * in strict mode a number that is not higher than the last one stops the applier.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ static void data_set(struct server *s, int64_t number)
 int write_number(void)
 {
 	if (!w.acked) {
-		w.cap_writes = 65536;
+		w.cap_writes = WRITES_MOST + CLIENTS_MAX;
 		w.acked = xcalloc((size_t)w.cap_writes, 1);
 	}
 	return w.nwrites++;
@@ -93,7 +93,7 @@ void server_position(const struct server *s, struct facts_position *ret)
 	ret->current_pos = ret->binlog_pos;
 }
 
-/* --- the threads --------------------------------------------------------------------------------------------- */
+/* --- the threads --- */
 
 static void apply_next(struct server *s);
 
@@ -180,7 +180,8 @@ void link_wake_all(void)
 	}
 }
 
-/* Where in the master's log a position stands: behind its last transaction; -1 where the master has it not. */
+/* Where in the master's log a position stands: behind its last transaction; -1 where the master has it not.
+ */
 static int find_position(const struct server *m, const struct gtid_list *pos)
 {
 	if (!pos->n)
@@ -220,8 +221,12 @@ void link_set(struct server *s, int master, bool use_gtid, int at_entry)
 {
 	int generation = s->link.generation + 1;
 
-	s->link = (struct link){.there = true, .master = master, .use_gtid = use_gtid, .fetched = at_entry,
-		.applied = at_entry, .generation = generation};
+	s->link = (struct link){.there = true,
+		.master = master,
+		.use_gtid = use_gtid,
+		.fetched = at_entry,
+		.applied = at_entry,
+		.generation = generation};
 }
 
 void link_start(struct server *s)
@@ -257,7 +262,7 @@ const char *link_io(const struct server *s)
 	return s->link.sql ? "Connecting" : "No";
 }
 
-/* --- waiting for a position ---------------------------------------------------------------------------------- */
+/* --- waiting for a position --- */
 
 static bool has_entry(const struct gtid_list *l, const struct gtid *g)
 {
@@ -266,7 +271,8 @@ static bool has_entry(const struct gtid_list *l, const struct gtid *g)
 	return have && have->seq >= g->seq;
 }
 
-/* As MASTER_GTID_WAIT and the look behind it do: the number alone is waited for (E1e), then the server id counts. */
+/* As MASTER_GTID_WAIT and the look behind it do: the number alone is waited for (E1e), then the server id
+ * counts. */
 bool goal_reached(struct server *s, const struct node_goal *g, bool *ret_never)
 {
 	*ret_never = false;

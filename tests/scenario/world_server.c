@@ -1,6 +1,6 @@
 /*
- * world_server: sessions, the statements that run in them, restarts. Whoever waits (for a fence, for a position, for its
- * own time) is looked at again when something has changed on its server.
+ * world_server: sessions, the statements that run in them, restarts. Whoever waits (for a fence, for a
+ * position, for its own time) is looked at again when something has changed on its server.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #define CLEAN_UP_US 300 /* from a kill to the session's end */
 #define ER_INTERRUPTED 1317
 
-/* --- sessions ------------------------------------------------------------------------------------------------ */
+/* --- sessions --- */
 
 struct wsession *server_connect(struct server *s, const char *user)
 {
@@ -105,7 +105,7 @@ void server_kill(struct server *s, uint64_t id, bool query_only)
 	server_poke(s);
 }
 
-/* --- statements ---------------------------------------------------------------------------------------------- */
+/* --- statements --- */
 
 static void answer(void *arg)
 {
@@ -188,7 +188,8 @@ void server_poke(struct server *s)
 	while (again) {
 		again = false;
 		for (struct wsession *x = s->sessions; x; x = x->next) {
-			if (!x->running || (x->killed && x->running->killed && x->running->act == ACT_REFUSED))
+			if (!x->running ||
+				(x->killed && x->running->killed && x->running->act == ACT_REFUSED))
 				continue;
 			if (stmt_step(x->running)) {
 				again = true;
@@ -222,7 +223,7 @@ void stmt_begin(struct wsession *x, struct stmt *m)
 	server_poke(x->server);
 }
 
-/* --- the server as a whole ----------------------------------------------------------------------------------- */
+/* --- the server as a whole --- */
 
 void server_down(struct server *s)
 {
@@ -282,21 +283,23 @@ void server_restart(struct server *s, bool closed, int64_t down_us)
 /* The laws are judged at the moment at which a side opens. */
 #define NOTICE_US 250000 /* a proof every 100 ms, its round trip, a kill: by then an open side is noticed */
 
-#define LOOK_US 2500000  /* a look at a server that does not answer */
+#define LOOK_US 2500000 /* a look at a server that does not answer */
 
 static void judge_opening(struct server *s, const char *how)
 {
 	struct server *other = &w.server[!s->index];
 	bool new = s->index == w.to;
-	/* Before an intent old opens even while new is out of reach, whatever a restart has made of it meanwhile. */
+	/* Before an intent old opens even while new is out of reach, whatever a restart has made of it
+	 * meanwhile. */
 	int64_t notice_us = new || fake_journal_has("intent") ? NOTICE_US : LOOK_US;
 
 	if (other->up && !other->read_only &&
-		(!other->opened_by_other || vtime_us() - other->writable_since_us > notice_us) && !w.loss_accepted)
+		(!other->opened_by_other || vtime_us() - other->writable_since_us > notice_us) &&
+		!w.loss_accepted)
 		violation("flipd opens %s (%s) while %s is open", s->name, how, other->name);
 	if (new && !fake_journal_intent_live())
 		violation("flipd opens %s (%s) without a live, durable intent", s->name, how);
-	if (!new && fake_journal_intent_live() && !w.loss_accepted)
+	if (!new &&fake_journal_intent_live() && !w.loss_accepted)
 		violation("flipd opens %s (%s) while the intent for %s lives", s->name, how, other->name);
 }
 

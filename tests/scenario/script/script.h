@@ -1,5 +1,5 @@
 /*
- * scenario: a flip told as a small script: the cluster, what goes wrong and when, and what must come of it.
+ * script: a flip told as a small script: the cluster, what goes wrong and when, and what must come of it.
  *
  *     for STEP lock flush ...            the script once for each word, put in for $STEP
  *     cluster gtid|file [replicas N]     set KEY VALUE     hook POINT     max_blackout DURATION
@@ -7,13 +7,13 @@
  *     WHEN: ACTION
  *     expect outcome A|B   expect writable SERVER|none   expect journal KIND ...   expect no journal KIND
  *     expect warning TEXT  expect error TEXT  expect blackout below DURATION  expect lives N  expect fault
- *     allow stuck|hands|loss|foreign
+ *     allow stuck|unended|hands|loss|foreign
  *
- * WHEN: at step NAME | at|after op NAME [SERVER] | at|after journal KIND | at DURATION, each with [+DURATION] [skip N]
- * ACTION: see scenario_act.c. Servers: old new source target r1 r2 r3.
+ * WHEN: at step NAME | at|after op NAME [SERVER] | at|after journal KIND | at DURATION, each with [+DURATION]
+ * [skip N] ACTION: see act.c. Servers: old new source target r1 r2 r3.
  */
-#ifndef TESTS_SCENARIO_SCENARIO_H
-#define TESTS_SCENARIO_SCENARIO_H
+#ifndef TESTS_SCENARIO_SCRIPT_H
+#define TESTS_SCENARIO_SCRIPT_H
 
 #include "tests/scenario/world.h"
 
@@ -36,9 +36,9 @@ enum op words_op(const char *name);
 
 void PRINTF(1, 2) scenario_bad(const char *fmt, ...); /* the script is wrong: ends the process */
 
-/* scenario_act.c: "kill old open 200ms" becomes what the trigger does; words from the i-th on. */
+/* act.c: "kill old open 200ms" becomes what the trigger does; words from the i-th on. */
 void act_parse(struct trigger *, const struct words *, int i);
-/* scenario_expect.c */
+/* expect.c */
 void expect_add(const struct words *);
 /* Each that does not hold becomes a violation. */
 void expect_judge(void);

@@ -1,5 +1,5 @@
-/* scenario_expect: what a script says must come of it, judged besides the laws. */
-#include "tests/scenario/scenario.h"
+/* expect: what a script says must come of it, judged besides the laws. */
+#include "tests/scenario/script/script.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +42,10 @@ static void judge_writable(const struct words *e)
 
 	for (int i = 0; i < 2; i++)
 		if ((w.server[i].up && !w.server[i].read_only) != (i == want))
-			violation("%s is %s", w.server[i].name, !w.server[i].up ? "down" : w.server[i].read_only ? "closed" : "open");
+			violation("%s is %s", w.server[i].name,
+				!w.server[i].up		? "down"
+				: w.server[i].read_only ? "closed"
+							: "open");
 }
 
 /* The kinds one after another, others in between. */
@@ -57,7 +60,8 @@ static void judge_journal(const struct words *e)
 		const char *found = at;
 		size_t len = strlen(e->v[i]);
 
-		while ((found = strstr(found, e->v[i])) && (found[len] != ' ' || (found > b.data && found[-1] != ' ')))
+		while ((found = strstr(found, e->v[i])) &&
+			(found[len] != ' ' || (found > b.data && found[-1] != ' ')))
 			found++;
 		if (!found)
 			violation("the journal lacks %s (in its place): %s", e->v[i], strbuf_str(&b));
@@ -101,8 +105,14 @@ static const struct {
 	int least;
 	void (*fn)(const struct words *);
 } kinds[] = {
-	{"outcome", 3, judge_outcome}, {"writable", 3, judge_writable}, {"journal", 3, judge_journal}, {"no", 4, judge_no},
-	{"warning", 3, judge_warning}, {"error", 3, judge_warning}, {"blackout", 4, judge_blackout}, {"lives", 3, judge_lives},
+	{"outcome", 3, judge_outcome},
+	{"writable", 3, judge_writable},
+	{"journal", 3, judge_journal},
+	{"no", 4, judge_no},
+	{"warning", 3, judge_warning},
+	{"error", 3, judge_warning},
+	{"blackout", 4, judge_blackout},
+	{"lives", 3, judge_lives},
 	{"hooks", 3, judge_hooks},
 };
 

@@ -1,5 +1,5 @@
-/* scenario_act: what a script can make happen: to servers, to flipd, to the endpoint, the journal, by an operator. */
-#include "tests/scenario/scenario.h"
+/* act: what a script can make happen: to servers, to flipd, to the endpoint, the journal, by an operator. */
+#include "tests/scenario/script/script.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 struct flip_word pending_word;
 
-/* --- servers ------------------------------------------------------------------------------------------------- */
+/* --- servers --- */
 
 static struct server *server_of(const struct trigger *t)
 {
@@ -93,7 +93,7 @@ static void do_client(struct trigger *t)
 	client_add((enum client_kind)t->arg, t->arg_server, t->arg_us);
 }
 
-/* --- flipd --------------------------------------------------------------------------------------------------- */
+/* --- flipd --- */
 
 static void crash_now(void *arg)
 {
@@ -135,7 +135,7 @@ static void do_journal(struct trigger *t)
 	fake_journal_fail(t->fault_op, t->arg);
 }
 
-/* --- the rest of the world ----------------------------------------------------------------------------------- */
+/* --- the rest of the world --- */
 
 static void do_dns(struct trigger *t)
 {
@@ -165,9 +165,13 @@ static void word_fiber(void *arg)
 /* While it still looks by itself it is told; one that is stuck is taken up again by its life. */
 static void do_resolve(struct trigger *t)
 {
-	pending_word = (struct flip_word){.said = true, .side = (enum conf_side)t->arg_server,
-		.word = t->arg & 1 ? RECOVER_WORD_DEAD : t->arg & 4 ? RECOVER_WORD_FENCED : RECOVER_WORD_NONE,
-		.accept_loss = t->arg & 2, .user = "dba"};
+	pending_word = (struct flip_word){.said = true,
+		.side = (enum conf_side)t->arg_server,
+		.word = t->arg & 1   ? RECOVER_WORD_DEAD
+			: t->arg & 4 ? RECOVER_WORD_FENCED
+				     : RECOVER_WORD_NONE,
+		.accept_loss = t->arg & 2,
+		.user = "dba"};
 	w.loss_accepted = w.loss_accepted || pending_word.accept_loss;
 	note("an operator resolves");
 	if (w.flip && flip_get_state(w.flip) == FLIP_RECOVERING)
@@ -179,7 +183,7 @@ static void do_spread(struct trigger *t)
 	w.spread_us = t->arg_us;
 }
 
-/* --- parsing ------------------------------------------------------------------------------------------------- */
+/* --- parsing --- */
 
 static const char *word(const struct words *l, int i)
 {
@@ -257,7 +261,10 @@ static void parse_resolve(struct trigger *t, const struct words *l, int i)
 	if (i < l->n && strcmp(word(l, i), "as-it-is") != 0)
 		parse_server(t, l, i);
 	for (; i < l->n; i++)
-		t->arg |= !strcmp(word(l, i), "dead") ? 1 : !strcmp(word(l, i), "accept-loss") ? 2 : !strcmp(word(l, i), "fenced") ? 4 : 0;
+		t->arg |= !strcmp(word(l, i), "dead")	       ? 1
+			  : !strcmp(word(l, i), "accept-loss") ? 2
+			  : !strcmp(word(l, i), "fenced")      ? 4
+							       : 0;
 }
 
 static void parse_machine(struct trigger *t, const struct words *l, int i)
@@ -277,24 +284,21 @@ static const struct action {
 	void (*parse)(struct trigger *, const struct words *, int i);
 	void (*fn)(struct trigger *);
 } actions[] = {
-	{"kill", parse_kill, do_kill},                  /* SERVER open|closed DOWN | SERVER forever */
+	{"kill", parse_kill, do_kill},			/* SERVER open|closed DOWN | SERVER forever */
 	{"partition", parse_server_time, do_partition}, /* SERVER DURATION|forever */
-	{"open", parse_server, do_open},                /* SERVER, by hand */
-	{"close", parse_server, do_close},
-	{"write", parse_server, do_write},
-	{"lock", parse_server, do_lock},                /* by a flipd of another host */
-	{"apply", parse_server_time, do_apply},         /* SERVER DURATION, for each transaction */
+	{"open", parse_server, do_open},		/* SERVER, by hand */
+	{"close", parse_server, do_close}, {"write", parse_server, do_write},
+	{"lock", parse_server, do_lock},		    /* by a flipd of another host */
+	{"apply", parse_server_time, do_apply},		    /* SERVER DURATION, for each transaction */
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
-	{"client", parse_client, do_client},            /* blocker DURATION | locker | bypass */
-	{"crash", parse_machine, do_crash},             /* [machine] */
-	{"abort", parse_nothing, do_abort},
-	{"terminate", parse_nothing, do_terminate},
-	{"fault", parse_fault, do_fault},               /* OP FAULT: flipd's next call of it */
-	{"journal", parse_journal, do_journal},         /* fails KIND [ever] | mended KIND */
-	{"dns", parse_dns, do_dns},                     /* third | lost N | slow DURATION */
-	{"spread", parse_server_time, do_spread},
-	{"hook", parse_hook, do_hook},                  /* fails POINT */
-	{"resolve", parse_resolve, do_resolve},         /* SERVER dead|fenced [accept-loss] | as-it-is */
+	{"client", parse_client, do_client},		    /* blocker DURATION | locker | bypass */
+	{"crash", parse_machine, do_crash},		    /* [machine] */
+	{"abort", parse_nothing, do_abort}, {"terminate", parse_nothing, do_terminate},
+	{"fault", parse_fault, do_fault},	/* OP FAULT: flipd's next call of it */
+	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND */
+	{"dns", parse_dns, do_dns},		/* third | lost N | slow DURATION */
+	{"spread", parse_server_time, do_spread}, {"hook", parse_hook, do_hook}, /* fails POINT */
+	{"resolve", parse_resolve, do_resolve}, /* SERVER dead|fenced [accept-loss] | as-it-is */
 };
 
 void act_parse(struct trigger *t, const struct words *l, int i)
