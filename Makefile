@@ -111,6 +111,12 @@ $(KTH): $(WORLD_OBJ) $(KTH_OBJ) $(B)/libflipd.a
 	@echo "  LD   $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(WORLD_OBJ) $(KTH_OBJ) $(B)/libflipd.a $(PKG_LIBS)
 
+SCENARIO := $(B)/tests/scenario/scenario
+SCENARIO_OBJ := $(patsubst %.c,$(B)/%.o,$(wildcard tests/scenario/script/*.c)) $(B)/tests/scenario/scenario.o
+$(SCENARIO): $(WORLD_OBJ) $(SCENARIO_OBJ) $(B)/libflipd.a
+	@echo "  LD   $@"
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(WORLD_OBJ) $(SCENARIO_OBJ) $(B)/libflipd.a $(PKG_LIBS)
+
 # --- fuzzing -------------------------------------------------------------------------------------------------
 FUZZ_SECONDS ?= 20
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
@@ -173,11 +179,11 @@ lint:
 PYTEST = $(PY) -m pytest -q -p no:cacheprovider --durations=0 --durations-min=30
 # NAME=COMMAND, in this order: the cheap ones first.
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
-	"kth=$(KTH)" "fuzz=$(MAKE) -s fuzz" \
+	"scenario=$(SCENARIO)" "kth=$(KTH)" "fuzz=$(MAKE) -s fuzz" \
 	"live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault"
 
 check-build:
-	$(Q)$(MAKE) --no-print-directory -j2 all lab $(LIVE_BIN) $(FAULT_BIN) $(SHIM) $(UNIT_BIN) $(KTH) $(FUZZ_BIN)
+	$(Q)$(MAKE) --no-print-directory -j2 all lab $(LIVE_BIN) $(FAULT_BIN) $(SHIM) $(UNIT_BIN) $(SCENARIO) $(KTH) $(FUZZ_BIN)
 
 check: deps ## the one test command: everything, in a bounded form
 	$(Q)$(MAKE) --no-print-directory check-build

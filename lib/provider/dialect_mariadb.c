@@ -314,9 +314,9 @@ static void mariadb_event_enable(
 	(void)ctx;
 	strbuf_addn(&user, e->definer, at ? (size_t)(at - e->definer) : strlen(e->definer));
 	strbuf_add(out, "ALTER DEFINER=");
-	db_quote(out, strbuf_str(&user));
+	db_quote_name(out, strbuf_str(&user));
 	strbuf_add(out, "@");
-	db_quote(out, at ? at + 1 : "%");
+	db_quote_name(out, at ? at + 1 : "%");
 	strbuf_add(out, " EVENT ");
 	db_quote_name(out, e->schema);
 	strbuf_add(out, ".");

@@ -458,28 +458,40 @@ def test_e7_semi_sync_on_new_does_not_hang(scene_of):
 
 
 def test_e9_events_move_along(scene):
-    """E9: events run on new after the flip, with their definer and character set, and no more on old."""
+    """E9: enabled on new at once and no more on old, with definer and character set as they were: the server itself
+    would take both from flipd's session. A disabled one stays disabled."""
     old, new = scene.set_out()
     old.query("SET GLOBAL event_scheduler=ON")
-    old.query("CREATE DEFINER=batch@'%' EVENT app.tick ON SCHEDULE EVERY 1 HOUR DO DELETE FROM app.item WHERE 0")
+    with old.connect() as maker:
+        for text in ("SET NAMES latin1 COLLATE latin1_german1_ci", "SET sql_mode='ANSI_QUOTES'",
+                     "CREATE DEFINER=batch@'%' EVENT app.tick ON SCHEDULE EVERY 1 HOUR DO DELETE FROM app.item WHERE 0",
+                     "CREATE EVENT app.resting ON SCHEDULE EVERY 1 HOUR DISABLE DO DELETE FROM app.item WHERE 0"):
+            maker.query(text)
     scene.lab.sync(old)
 
-    def event(server):
-        return server.query("SELECT STATUS AS status, DEFINER AS definer, CHARACTER_SET_CLIENT AS charset, "
-                            "COLLATION_CONNECTION AS collation FROM information_schema.EVENTS "
-                            "WHERE EVENT_NAME='tick'")[0]
-    before = event(old)
+    def events(server):
+        return server.query("SELECT EVENT_NAME AS name, STATUS AS status, DEFINER AS definer, SQL_MODE AS mode, "
+                            "CHARACTER_SET_CLIENT AS charset, COLLATION_CONNECTION AS collation "
+                            "FROM information_schema.EVENTS ORDER BY EVENT_NAME")
+    before = events(old)
+    assert [(e["status"], e["charset"]) for e in before] == [("DISABLED", "latin1"), ("ENABLED", "latin1")]
     try:
         scene.flipd()
         load = scene.load(interval_ms=1)
-        scene.flip(new)
-        assert event(new) == before and before["status"] == "ENABLED"
-        wait_for(lambda: event(old)["status"] == "SLAVESIDE_DISABLED", 10, "the event to be disabled on old")
-        assert new.value("SELECT @@global.event_scheduler") == "ON"
-        scene.goes_on(load, server=new)
-        scene.right(load, old, new)
+        order = [old]
+        for to in (new, old):
+            scene.flip(to)
+            assert events(to) == before
+            wait_for(lambda o=order[-1]: events(o)[1]["status"] == "SLAVESIDE_DISABLED", 10, "the event to be disabled")
+            assert to.value("SELECT @@global.event_scheduler") == "ON"
+            assert order[-1].value("SELECT @@global.event_scheduler") == "OFF"
+            scene.goes_on(load, server=to)
+            scene.daemon.wait_ready(order[-1].name)
+            order.append(to)
+        scene.right(load, *order)
     finally:
-        scene.master.query("DROP EVENT app.tick")
+        for name in ("tick", "resting"):
+            scene.master.query("DROP EVENT app." + name)
         for server in (old, new):
             server.query("SET GLOBAL event_scheduler=OFF")
 

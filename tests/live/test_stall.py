@@ -15,7 +15,7 @@ import pytest
 from lab.flipd import merge
 from lab.lab import Lab
 from lab.proc import free_port, wait_for
-from lab.scene import Scene, script, show
+from lab.scene import OPENING, Scene, await_statement, script, show
 
 QUICK_S = 0.2   # for an answer of flipd's
 SLACK_S = 1.0   # for the slowest two of a hundred, since the tests' own load keeps all processors busy
@@ -273,22 +273,29 @@ def test_a_name_server_that_is_frozen(stage):
 
 
 def test_a_flip_that_hangs_in_the_blackout(stage):
-    """The other cluster's new side is stopped in the midst of its flip."""
-    other = stage.other
+    """The other cluster's new side is stopped while its opening waits there."""
+    other, target = stage.other, stage.other.servers["target"]
     program = script(os.path.join(other.dir, "gate"), 'touch "$0.there"; while [ -e "$0.there" ]; do sleep 0.01; done')
     gate = program + ".there"
-    daemon = stage.flipd({"ill": stage.other_cluster(max_blackout="3s", hooks={"before_fence": [program]})})
+    daemon = stage.flipd({"ill": stage.other_cluster(max_blackout="10s", hooks={"before_fence": [program]})})
     wait_for(lambda: daemon.state("ill")["ready"]["target"], 10, "the other cluster")
     hanging = daemon.ctl_start("flip", "ill", "--to", "target", "--yes")
     wait_for(lambda: os.path.exists(gate), 10, "its flip to come to the gate")
-    other.servers["target"].freeze()
+    wait_for(lambda: target.query("SELECT 1 FROM flipd.flips"), 10, "its row on new")
+    holder = target.connect()
+    holder.query("LOCK TABLES flipd.flips READ")
     os.unlink(gate)
+    await_statement(target, OPENING)
+    target.freeze()
     try:
         with flip_beside(stage, daemon):
-            other.servers["target"].thaw()
+            assert not other.servers["source"].writable
+            target.thaw()
+            holder.close()
             hanging.communicate(timeout=60)
-            assert daemon.state("ill")["flip"] is None and other.master()
+            assert hanging.returncode in (0, 3) and other.master()
     finally:
+        target.thaw()
         hanging.kill()
         hanging.communicate()
 
