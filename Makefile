@@ -138,6 +138,7 @@ fuzz: $(FUZZ_BIN) ## runs every fuzz target for FUZZ_SECONDS each (20)
 	echo "$$n passed, 0 failed"
 
 -include $(LIB_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d) $(UNIT_BIN:=.d) $(CTL_OBJ:.o=.d)
+-include $(WORLD_OBJ:.o=.d) $(KTH_OBJ:.o=.d) $(SCENARIO_OBJ:.o=.d)
 
 # --- what the project needs, from Debian 12 ------------------------------------------------------------------
 BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ares-dev libcurl4-openssl-dev libldns-dev \

@@ -12,7 +12,7 @@ struct look_side {
 	struct flip_side *side;
 	struct recover_side seen;
 	struct node_proof proof; /* when seen.up */
-	int64_t seen_us;	     /* when it was given */
+	int64_t seen_us;	 /* when it was given */
 	uint64_t beyond;	 /* how many transactions of its own beyond the journaled position */
 	struct gtid first;	 /* the first of them */
 	bool foreign;
@@ -34,7 +34,8 @@ void MAY_WAIT decide_end(struct flip *, enum flip_outcome);
 enum decide_next decide_failed(struct flip *, const char *what, const struct err *);
 
 /* The actions; each is idempotent. decide_act.c has those towards old, decide_forward.c those towards new. */
-enum decide_next MAY_WAIT decide_close(struct flip *, struct flip_side *); /* closes and kills, then looks again */
+enum decide_next MAY_WAIT decide_close(
+	struct flip *, struct flip_side *); /* closes and kills, then looks again */
 enum decide_next MAY_WAIT decide_stuck(struct flip *, const struct recover_decision *, struct look *);
 enum decide_next MAY_WAIT decide_resume(struct flip *, const struct recover_decision *, struct look *);
 enum decide_next MAY_WAIT decide_forward(struct flip *, const struct recover_decision *, struct look *);

@@ -102,6 +102,8 @@ struct flip {
 	/* what is noted for the undo */
 	char noted_scheduler[16];
 	bool noted_semi_sync, semi_sync_changed, scheduler_changed, hooks_begun;
+	int nevents; /* enabled on old; in the arena */
+	const char **events;
 
 	/* the fence */
 	int attempt;

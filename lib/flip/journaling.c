@@ -162,6 +162,12 @@ static void replay_noted(struct flip *f, const struct wire *d)
 	f->noted_semi_sync = wire_get_bool(d, "semi_sync");
 	f->scheduler_changed = wire_get_bool(d, "scheduler_changed");
 	f->semi_sync_changed = wire_get_bool(d, "semi_sync_changed");
+	const struct wire *events = wire_get(d, "events");
+	f->events = arena_alloc(f->arena, sizeof(*f->events) * (wire_len(events) + 1));
+	f->nevents = 0;
+	for (size_t i = 0; i < wire_len(events); i++)
+		if (wire_str(wire_at(events, i)))
+			f->events[f->nevents++] = arena_strdup(f->arena, wire_str(wire_at(events, i)));
 }
 
 static void replay_fence(struct flip *f, const struct journal_record *r, const struct wire *d)

@@ -257,7 +257,7 @@ static int MAY_WAIT run_whole(struct run *r)
 	if (rc < 0)
 		return rc;
 	r->in.wall_ms = clock_wall_ms();
-	r->in.old_reached = &r->seats[0].server->cluster->reached[r->in.from];
+	r->in.old_reached = &r->cluster->reached[r->in.from];
 	r->in.new_heartbeat_lag_ms = r->seats[1].server->heartbeat_lag_ms;
 	for (int i = 0; i < 2; i++)
 		r->env.act[i == 0 ? r->in.from : r->in.to] = r->seats[i].session;

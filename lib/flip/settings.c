@@ -6,7 +6,7 @@
 #define TRIES 4
 #define TRY_AGAIN_MS 100
 
-typedef enum act (*setter)(struct session *, bool on, int64_t deadline_us, struct err *);
+typedef enum act (*setter)(struct flip *, struct session *, int64_t deadline_us, struct err *);
 
 static void MAY_WAIT switch_on(struct flip *f, setter set, const char *what)
 {
@@ -16,7 +16,7 @@ static void MAY_WAIT switch_on(struct flip *f, setter set, const char *what)
 	for (int i = 0; i < TRIES; i++) {
 		err_clear(&err);
 		if (sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), &err) == 0 &&
-			set(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &err) == ACT_DONE)
+			set(f, f->new_side.act, flip_deadline(ROUND_TRIP_MS), &err) == ACT_DONE)
 			return;
 		if (fiber_sleep_ms(TRY_AGAIN_MS) < 0)
 			break;
@@ -24,22 +24,34 @@ static void MAY_WAIT switch_on(struct flip *f, setter set, const char *what)
 	flip_warn(f, "%s of %s could not be switched on: %s", what, name, err_text(&err));
 }
 
-static enum act MAY_WAIT enable_events(struct session *s, bool on, int64_t deadline_us, struct err *err)
+static enum act MAY_WAIT events_on(struct flip *f, struct session *s, int64_t deadline_us, struct err *err)
 {
-	(void)on;
-	return node_enable_events(s, deadline_us, err);
+	return node_enable_events(s, f->events, f->nevents, deadline_us, err);
+}
+
+static enum act MAY_WAIT scheduler_on(struct flip *f, struct session *s, int64_t deadline_us, struct err *err)
+{
+	(void)f;
+	return node_set_event_scheduler(s, true, deadline_us, err);
+}
+
+static enum act MAY_WAIT semi_sync_on(struct flip *f, struct session *s, int64_t deadline_us, struct err *err)
+{
+	(void)f;
+	return node_set_semi_sync_master(s, true, deadline_us, err);
 }
 
 /* Events first: a scheduler that starts without them would pass them over. */
 void MAY_WAIT settings_scheduler_on(struct flip *f)
 {
-	switch_on(f, enable_events, "the events");
+	if (f->nevents)
+		switch_on(f, events_on, "the events");
 	if (f->scheduler_changed)
-		switch_on(f, node_set_event_scheduler, "the event scheduler");
+		switch_on(f, scheduler_on, "the event scheduler");
 }
 
 void MAY_WAIT settings_semi_sync_on(struct flip *f)
 {
 	if (f->semi_sync_changed)
-		switch_on(f, node_set_semi_sync_master, "semi-sync");
+		switch_on(f, semi_sync_on, "semi-sync");
 }

@@ -36,11 +36,27 @@ static void choose_order(struct flip *f)
 		f->guarded ? "guarded opening" : "plain order");
 }
 
+/* What runs on old by itself, to run on new after; an account without EVENT sees none. */
+static int MAY_WAIT note_events(struct flip *f, struct wire *d, struct err *err)
+{
+	struct wire *list = wire_set_array(d, "events");
+	enum act act = node_list_events(
+		f->old_side.act, f->arena, flip_deadline(ROUND_TRIP_MS), &f->events, &f->nevents, err);
+
+	for (int i = 0; act == ACT_DONE && i < f->nevents; i++)
+		wire_add_str(list, f->events[i]);
+	return flip_rc(act, err);
+}
+
 int MAY_WAIT step_events(struct flip *f, struct err *err)
 {
 	struct wire *d = wire_object();
-	int rc;
+	int rc = note_events(f, d, err);
 
+	if (rc < 0) {
+		wire_free(d);
+		return rc;
+	}
 	if (!f->noted_scheduler[0])
 		str_copy(f->noted_scheduler, sizeof(f->noted_scheduler), f->old_facts.event_scheduler);
 	f->scheduler_changed = !strcasecmp(f->noted_scheduler, "ON");

@@ -37,7 +37,8 @@ struct dialect_extra {
 };
 
 struct dialect_event {
-	char schema[256], name[256], definer[384], charset[64], collation[64];
+	char name[600]; /* quoted, with its schema: it goes into statements as it is */
+	char definer[384], charset[64], collation[64];
 };
 
 struct dialect_guard { /* the answer to a guarded opening, or to a wait */
@@ -70,8 +71,9 @@ struct dialect {
 
 	void (*flush)(const struct dialect_ctx *, int64_t limit_ms, struct strbuf *);
 	void (*event_scheduler)(const struct dialect_ctx *, bool on, struct strbuf *);
-	/* those that replication has disabled: event_schema, name, definer, charset, collation */
-	void (*events_disabled)(const struct dialect_ctx *, struct strbuf *);
+	/* enabled: those that run here; else those that replication has disabled: event, definer, charset,
+	 * collation */
+	void (*events)(const struct dialect_ctx *, bool enabled, struct strbuf *);
 	void (*read_event)(const struct db_result *, int row, struct dialect_event *ret);
 	void (*event_enable)(const struct dialect_ctx *, const struct dialect_event *, struct strbuf *);
 	/* NULL: the one with which every session begins */

@@ -287,18 +287,21 @@ static void mariadb_event_scheduler(const struct dialect_ctx *ctx, bool on, stru
 	strbuf_addf(out, "SET GLOBAL event_scheduler=%s", on ? "ON" : "OFF");
 }
 
-static void mariadb_events_disabled(const struct dialect_ctx *ctx, struct strbuf *out)
+static void mariadb_events(const struct dialect_ctx *ctx, bool enabled, struct strbuf *out)
 {
 	(void)ctx;
-	strbuf_add(out, "SELECT EVENT_SCHEMA AS event_schema, EVENT_NAME AS name, DEFINER AS definer, "
-			"CHARACTER_SET_CLIENT AS charset, COLLATION_CONNECTION AS collation "
-			"FROM information_schema.EVENTS WHERE STATUS='SLAVESIDE_DISABLED'");
+	strbuf_addf(out,
+		"SELECT CONCAT('`', REPLACE(EVENT_SCHEMA, '`', '``'), '`.`', REPLACE(EVENT_NAME, '`', '``'), "
+		"'`') "
+		"AS event, DEFINER AS definer, CHARACTER_SET_CLIENT AS charset, COLLATION_CONNECTION AS "
+		"collation "
+		"FROM information_schema.EVENTS WHERE STATUS='%s'",
+		enabled ? "ENABLED" : "SLAVESIDE_DISABLED");
 }
 
 static void mariadb_read_event(const struct db_result *r, int row, struct dialect_event *ret)
 {
-	dialect_copy(ret->schema, sizeof(ret->schema), r, row, "event_schema");
-	dialect_copy(ret->name, sizeof(ret->name), r, row, "name");
+	dialect_copy(ret->name, sizeof(ret->name), r, row, "event");
 	dialect_copy(ret->definer, sizeof(ret->definer), r, row, "definer");
 	dialect_copy(ret->charset, sizeof(ret->charset), r, row, "charset");
 	dialect_copy(ret->collation, sizeof(ret->collation), r, row, "collation");
@@ -317,11 +320,7 @@ static void mariadb_event_enable(
 	db_quote_name(out, strbuf_str(&user));
 	strbuf_add(out, "@");
 	db_quote_name(out, at ? at + 1 : "%");
-	strbuf_add(out, " EVENT ");
-	db_quote_name(out, e->schema);
-	strbuf_add(out, ".");
-	db_quote_name(out, e->name);
-	strbuf_add(out, " ENABLE");
+	strbuf_addf(out, " EVENT %s ENABLE", e->name);
 	strbuf_free(&user);
 }
 
@@ -371,7 +370,7 @@ const struct dialect dialect_mariadb = {
 	.read_row = mariadb_read_row,
 	.flush = mariadb_flush,
 	.event_scheduler = mariadb_event_scheduler,
-	.events_disabled = mariadb_events_disabled,
+	.events = mariadb_events,
 	.read_event = mariadb_read_event,
 	.event_enable = mariadb_event_enable,
 	.session_charset = mariadb_session_charset,

@@ -30,8 +30,8 @@ static void quote_table(struct strbuf *out, const char *table)
 	db_quote_name(out, dot ? dot + 1 : table);
 }
 
-void mariadb_table_value(const struct dialect_ctx *ctx, const char *table, enum dialect_value what, int64_t limit_ms,
-	struct strbuf *out)
+void mariadb_table_value(const struct dialect_ctx *ctx, const char *table, enum dialect_value what,
+	int64_t limit_ms, struct strbuf *out)
 {
 	(void)ctx;
 	if (limit_ms > 0)
@@ -40,7 +40,8 @@ void mariadb_table_value(const struct dialect_ctx *ctx, const char *table, enum 
 	if (what == DIALECT_CHECKSUM)
 		strbuf_add(out, "CHECKSUM TABLE ");
 	else
-		strbuf_add(out, what == DIALECT_COUNT ? "SELECT COUNT(*) AS value FROM " : "SELECT 1 AS value FROM ");
+		strbuf_add(out,
+			what == DIALECT_COUNT ? "SELECT COUNT(*) AS value FROM " : "SELECT 1 AS value FROM ");
 	quote_table(out, table);
 	if (what == DIALECT_CHECKSUM)
 		strbuf_add(out, " EXTENDED");

@@ -104,8 +104,12 @@ enum act MAY_WAIT node_row_read(
 enum act MAY_WAIT node_flush(struct session *, int64_t limit_ms, int64_t deadline_us, struct err *) MUSTCHECK;
 enum act MAY_WAIT node_set_event_scheduler(
 	struct session *, bool on, int64_t deadline_us, struct err *) MUSTCHECK;
-/* Enables each event that replication had disabled here, with its definer and character set kept. Logged. */
-enum act MAY_WAIT node_enable_events(struct session *act, int64_t deadline_us, struct err *) MUSTCHECK;
+/* The names of the events that are enabled here, quoted and with their schema; in the arena. */
+enum act MAY_WAIT node_list_events(struct session *, struct arena *, int64_t deadline_us, const char ***ret,
+	int *ret_n, struct err *) MUSTCHECK;
+/* Of these, enables those that replication has disabled here; definer and character set are kept. Logged. */
+enum act MAY_WAIT node_enable_events(
+	struct session *act, const char *const *names, int n, int64_t deadline_us, struct err *) MUSTCHECK;
 enum act MAY_WAIT node_set_semi_sync_master(
 	struct session *, bool on, int64_t deadline_us, struct err *) MUSTCHECK;
 /* read_only=1, limited in the server by limit_ms; on the lock's session. REFUSED 1969/1205: it ran out, still

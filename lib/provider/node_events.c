@@ -1,7 +1,12 @@
-/* node_events: events move to the new master. On a replica the server has marked them SLAVESIDE_DISABLED. */
+/*
+ * node_events: events move to the new master. Of those that run on the old one a replica says
+ * SLAVESIDE_DISABLED; but it says so of one that was created disabled too, so the old one is asked for its
+ * list.
+ */
 #include <errno.h>
 #include <string.h>
 
+#include "lib/base/arena.h"
 #include "lib/provider/node_priv.h"
 
 /* A name with other than ASCII letters is read right only in the session's own character set. */
@@ -20,8 +25,7 @@ static bool is_word(const char *s)
 
 static bool keeps_charset(const struct dialect_event *e)
 {
-	return is_ascii(e->schema) && is_ascii(e->name) && is_ascii(e->definer) && is_word(e->charset) &&
-	       is_word(e->collation);
+	return is_ascii(e->name) && is_ascii(e->definer) && is_word(e->charset) && is_word(e->collation);
 }
 
 /* ALTER EVENT takes the character set of the session that says it (measured on 10.11.19): the event's own,
@@ -54,25 +58,61 @@ static enum act MAY_WAIT enable_one(
 	return act;
 }
 
+enum act node_list_events(struct session *s, struct arena *a, int64_t deadline_us, const char ***ret,
+	int *ret_n, struct err *err)
+{
+	struct db_result *r CLEANUP(db_result_freep) = NULL;
+	struct dialect_ctx ctx = session_ctx(s);
+	struct strbuf sql = {0};
+	const char **list;
+
+	s->node->dialect->events(&ctx, true, &sql);
+	enum act act = node_ask(s, &sql, "listing the events", deadline_us, &r, err);
+	if (act != ACT_DONE)
+		return act;
+	list = arena_alloc(a, sizeof(*list) * (size_t)(r->rows + 1));
+	for (int i = 0; i < r->rows; i++) {
+		struct dialect_event e;
+		s->node->dialect->read_event(r, i, &e);
+		list[i] = arena_strdup(a, e.name);
+	}
+	*ret = list;
+	*ret_n = r->rows;
+	return ACT_DONE;
+}
+
+static bool is_wanted(const char *name, const char *const *names, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (str_eq(names[i], name))
+			return true;
+	return false;
+}
+
 /* Goes on past single events that the server refuses, as one whose time has passed. */
-enum act node_enable_events(struct session *s, int64_t deadline_us, struct err *err)
+enum act node_enable_events(
+	struct session *s, const char *const *names, int n, int64_t deadline_us, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
 	struct strbuf sql = {0};
 	enum act act, worst = ACT_DONE;
 
-	s->node->dialect->events_disabled(&ctx, &sql);
+	if (n == 0)
+		return ACT_DONE;
+	s->node->dialect->events(&ctx, false, &sql);
 	act = node_ask(s, &sql, "listing the events", deadline_us, &r, err);
-	for (int i = 0; act == ACT_DONE && r && i < r->rows; i++) {
+	for (int i = 0; act == ACT_DONE && i < r->rows; i++) {
 		struct dialect_event e;
 		struct err one = {0};
 
 		s->node->dialect->read_event(r, i, &e);
+		if (!is_wanted(e.name, names, n))
+			continue;
 		act = enable_one(s, &e, deadline_us, &one);
 		if (act == ACT_DONE)
 			continue;
-		err_wrap(&one, "event %s.%s", e.schema, e.name);
+		err_wrap(&one, "event %s", e.name);
 		if (worst == ACT_DONE)
 			*err = one;
 		worst = act;

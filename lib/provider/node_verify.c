@@ -4,8 +4,8 @@
 
 #include "lib/provider/node_priv.h"
 
-enum act node_list_tables(struct session *s, struct arena *a, int64_t deadline_us, const char ***ret, int *ret_n,
-	struct err *err)
+enum act node_list_tables(struct session *s, struct arena *a, int64_t deadline_us, const char ***ret,
+	int *ret_n, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
@@ -24,8 +24,8 @@ enum act node_list_tables(struct session *s, struct arena *a, int64_t deadline_u
 	return ACT_DONE;
 }
 
-static enum act MAY_WAIT ask_table(struct session *s, const char *table, enum dialect_value what, int64_t limit_ms,
-	int64_t deadline_us, struct db_result **ret, struct err *err)
+static enum act MAY_WAIT ask_table(struct session *s, const char *table, enum dialect_value what,
+	int64_t limit_ms, int64_t deadline_us, struct db_result **ret, struct err *err)
 {
 	struct dialect_ctx ctx = session_ctx(s);
 	struct strbuf sql = {0};
@@ -40,12 +40,12 @@ static enum act MAY_WAIT ask_table(struct session *s, const char *table, enum di
 	return act;
 }
 
-enum act node_table_value(struct session *s, const char *table, bool checksum, int64_t limit_ms, int64_t deadline_us,
-	uint64_t *ret, struct err *err)
+enum act node_table_value(struct session *s, const char *table, bool checksum, int64_t limit_ms,
+	int64_t deadline_us, uint64_t *ret, struct err *err)
 {
 	struct db_result *r CLEANUP(db_result_freep) = NULL;
-	enum act act =
-		ask_table(s, table, checksum ? DIALECT_CHECKSUM : DIALECT_COUNT, limit_ms, deadline_us, &r, err);
+	enum act act = ask_table(
+		s, table, checksum ? DIALECT_CHECKSUM : DIALECT_COUNT, limit_ms, deadline_us, &r, err);
 	const char *value;
 
 	if (act != ACT_DONE)

@@ -182,19 +182,22 @@ class Series:
     # Faults.
 
     @contextlib.contextmanager
-    def applier_held(self, server=None):
-        """The applier of new stands still while this lasts: it waits for the end of a transaction that holds the gap of
-        the first writer's next row, and the row with the flip's marker. (A table lock can deadlock with the applier's
-        own threads.)"""
-        server = server or self.new
-        connection = server.connect()
-        try:
+    def applier_to_hold(self):
+        """Gives a function that makes the applier of new stand still as long as this lasts: it waits for the end of a
+        transaction that holds the row with the flip's marker and the gap of the first writer's next row. (A table lock
+        can deadlock with the applier's own threads.)"""
+        connection = self.new.connect()
+        statements = ["SELECT seq FROM app.log WHERE writer = 0 AND seq > 1000000000 FOR UPDATE"]
+        if has_flips(self.new):
+            statements.insert(0, "SELECT * FROM flipd.flip FOR UPDATE")
+
+        def hold():
             with connection.cursor() as cursor:
-                cursor.execute("BEGIN")
-                if has_flips(server):
-                    cursor.execute("SELECT * FROM flipd.flip FOR UPDATE")
-                cursor.execute("SELECT seq FROM app.log WHERE writer = 0 AND seq > 1000000000 FOR UPDATE")
-            yield connection
+                for text in statements:
+                    cursor.execute(text)
+        try:
+            connection.begin()
+            yield hold
         finally:
             connection.close()
 

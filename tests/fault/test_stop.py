@@ -77,9 +77,9 @@ def test_told_to_stop_in_the_blackout(make_series):
     series = make_series(defaults={"max_blackout": "1s", "max_lag": "30s"})
     assert series.up()
     series.ready()
-    with contextlib.ExitStack() as stack:
+    with series.applier_to_hold() as hold:
         end, child = series.log_end(), series.flip()
-        assert series.at_log(" step=flush ", lambda: stack.enter_context(series.applier_held()), end=end)
+        assert series.at_log(" step=events ", hold, end=end)
         assert series.at_log(" step=coordinates ", lambda: time.sleep(0.3), end=end)
         series.daemon.process.signal(signal.SIGTERM)
         stopped(series, 4)

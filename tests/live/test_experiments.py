@@ -464,8 +464,9 @@ def test_e9_events_move_along(scene):
     old.query("SET GLOBAL event_scheduler=ON")
     with old.connect() as maker:
         for text in ("SET NAMES latin1 COLLATE latin1_german1_ci", "SET sql_mode='ANSI_QUOTES'",
-                     "CREATE DEFINER=batch@'%' EVENT app.tick ON SCHEDULE EVERY 1 HOUR DO DELETE FROM app.item WHERE 0",
-                     "CREATE EVENT app.resting ON SCHEDULE EVERY 1 HOUR DISABLE DO DELETE FROM app.item WHERE 0"):
+                     "CREATE DEFINER=batch@'%' EVENT app.tick ON SCHEDULE EVERY 1 DAY STARTS NOW() + INTERVAL 1 DAY "
+                     "DO DELETE FROM app.item WHERE 0",
+                     "CREATE EVENT app.resting ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM app.item WHERE 0"):
             maker.query(text)
     scene.lab.sync(old)
 
@@ -481,7 +482,9 @@ def test_e9_events_move_along(scene):
         order = [old]
         for to in (new, old):
             scene.flip(to)
-            assert events(to) == before
+            there = events(to)
+            assert there[0].pop("status") in ("DISABLED", "SLAVESIDE_DISABLED")  # what a replica makes of it
+            assert there == [{k: v for k, v in before[0].items() if k != "status"}, before[1]]
             wait_for(lambda o=order[-1]: events(o)[1]["status"] == "SLAVESIDE_DISABLED", 10, "the event to be disabled")
             assert to.value("SELECT @@global.event_scheduler") == "ON"
             assert order[-1].value("SELECT @@global.event_scheduler") == "OFF"

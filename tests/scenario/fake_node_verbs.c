@@ -146,9 +146,23 @@ enum act node_set_event_scheduler(struct session *s, bool on, int64_t deadline_u
 }
 
 /* No server of this world has events. */
-enum act node_enable_events(struct session *s, int64_t deadline_us, struct err *err)
+enum act node_list_events(struct session *s, struct arena *a, int64_t deadline_us, const char ***ret,
+	int *ret_n, struct err *err)
 {
 	(void)s;
+	(void)deadline_us;
+	(void)err;
+	*ret = arena_alloc(a, sizeof(**ret));
+	*ret_n = 0;
+	return ACT_DONE;
+}
+
+enum act node_enable_events(
+	struct session *s, const char *const *names, int n, int64_t deadline_us, struct err *err)
+{
+	(void)s;
+	(void)names;
+	(void)n;
 	(void)deadline_us;
 	(void)err;
 	return ACT_DONE;
