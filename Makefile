@@ -144,7 +144,7 @@ fuzz: $(FUZZ_BIN) ## runs every fuzz target for FUZZ_SECONDS each (20)
 BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ares-dev libcurl4-openssl-dev libldns-dev \
 	libyaml-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev
 TEST_DEBS := libcmocka-dev mariadb-server-core mariadb-client-core bind9 bind9-dnsutils openssl iproute2 nftables \
-	python3 python3-pytest python3-pymysql python3-dnspython python3-yaml universal-ctags clang-format-14 \
+	python3 python3-pytest python3-pytest-timeout python3-pymysql python3-dnspython python3-yaml universal-ctags clang-format-14 \
 	clang-14 libclang-rt-14-dev mandoc procps
 DEBS := $(BUILD_DEBS) $(TEST_DEBS)
 
@@ -177,7 +177,7 @@ lint:
 	$(Q)tools/man-tables --check
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
 
-PYTEST = $(PY) -m pytest -q -p no:cacheprovider --durations=0 --durations-min=30
+PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 240 --timeout-method signal --durations=0 --durations-min=30
 # NAME=COMMAND, in this order: the cheap ones first.
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
 	"scenario=$(SCENARIO)" "kth=$(KTH)" "fuzz=$(MAKE) -s fuzz" \

@@ -27,7 +27,7 @@ class Load:
     rate options: interval_ms (0: as fast as it goes), writers; txn: statements in each transaction, txn_idle_ms: how
     long it stays open."""
 
-    def __init__(self, lab, name="load", writers=8, interval_ms=2.0, zone=None, hosts=None, user="app", warm=False,
+    def __init__(self, lab, name="load", writers=8, interval_ms=5.0, zone=None, hosts=None, user="app", warm=False,
                  txn=0, txn_idle_ms=0, first_writer=0, first_seq=0, backoff_ms=1.0):
         self.lab, self.dir = lab, os.path.join(lab.dir, name)
         if os.path.exists(self.dir):

@@ -39,7 +39,7 @@ def test_e1_the_orphan_is_killed_and_new_never_opens(scene):
     """E1a: the guarded opening of a flipd that was killed would go on and open new. The next flipd kills it, sees it
     gone, revokes and opens old; when new's applier goes on nothing opens by itself."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, orphan = killed_flip(scene, old, new, max_blackout="2s")
     scene.daemon.start()
     document = scene.await_end("rolled_back")
@@ -57,7 +57,7 @@ def test_e1_the_orphan_is_killed_and_new_never_opens(scene):
 def test_e1_the_orphan_opens_new_before_the_restart(scene):
     """E1a: with the intent durable new may open; the next flipd finds it open and goes on from there."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, _ = killed_flip(scene, old, new)
     holder.run("UNLOCK TABLES")
     wait_for(lambda: not sessions(new, OPENING), 5, "the orphan to end")
@@ -75,7 +75,7 @@ def test_e1_the_orphan_opens_new_before_the_restart(scene):
 def test_e1_the_next_flipd_goes_forward(scene):
     """E1a with an applier that goes on in time: never opened, position reachable: forward."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, _ = killed_flip(scene, old, new)
     wait_for(lambda: not sessions(new, OPENING), 5, "the orphan to run out")
     assert not new.writable
@@ -91,7 +91,7 @@ def test_e1d_a_lost_lock_keeps_new_closed(scene, whose):
     """E1d: the session that holds the lock is killed in mid-opening, on either side: withdrawn, decided anew, and with
     the applier still held up, rolled back."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, running = held_flip(scene, old, new, max_blackout="3s")
     server = old if whose == "old" else new
     name = re.search(r"IS_USED_LOCK\('([^']+)'\)", await_statement(new, OPENING)["info"]).group(1)
@@ -131,7 +131,7 @@ def test_e2_old_restarts_writable_in_the_blackout(scene):
     withdrawn: new never opens, no acknowledged write is lost."""
     old, new = scene.set_out()
     scene.aged(old)
-    load = scene.load(interval_ms=1, zone=None)  # the names point to new: these writers try both sides
+    load = scene.load(interval_ms=4, zone=None)  # the names point to new: these writers try both sides
     holder, running = held_flip(scene, old, new)
     before = own_seq(new)
     old.kill()
@@ -154,7 +154,7 @@ def test_e2_old_restarts_writable_in_the_blackout(scene):
 def test_e2_old_restarts_closed_in_the_blackout(scene):
     """The same with a fence that outlives the restart: old is at its position, so it may go either way, never both."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, running = held_flip(scene, old, new)
     old.restart(hard=True)
     holder.run("UNLOCK TABLES")
@@ -167,7 +167,7 @@ def test_e2_old_restarts_closed_in_the_blackout(scene):
 def test_new_dies_in_the_blackout(scene):
     """New is killed while its opening waits, and comes back closed: nothing was lost, and one side serves."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, running = held_flip(scene, old, new, max_blackout="5s")
     new.kill()
     holder.close()
@@ -181,7 +181,7 @@ def test_new_dies_in_the_blackout(scene):
 def test_new_is_dead_and_does_not_come_back(scene):
     """After an intent nobody can prove what a dead new took: neither opens until it answers."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, running = held_flip(scene, old, new, max_blackout="2s")
     new.kill()
     holder.close()
@@ -204,7 +204,7 @@ def test_e3_sides_are_the_same_under_load(scene_of, kind):
     old, new = scene.set_out()
     order = [old]
     scene.flipd()
-    load = scene.load(writers=6, interval_ms=0.5)
+    load = scene.load(writers=6, interval_ms=3)
     for _ in range(3):
         to = scene.other(order[-1])
         document = scene.flip(to)
@@ -270,7 +270,7 @@ def test_e4_a_write_by_hand_before_the_opening(scene):
     """E4: a privileged account writes on old after the final position, and new has not opened: the position moved, the
     opening is withdrawn, old opens with the row."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, running = held_flip(scene, old, new)
     old.query(ERRANT)
     document = running.end("rolled_back")
@@ -289,7 +289,7 @@ def test_e4_a_write_by_hand_after_the_opening():
     try:
         old, new = scene.set_out()
         scene.flipd(defaults={"kill_timeout": "2s"})
-        load = scene.load(interval_ms=1)
+        load = scene.load(interval_ms=4)
         over = come_back_often(scene, old)
         wait_for(lambda: len(sessions(old, "SLEEP(1)")) >= 3, 5, "the clients")
         before = own_seq(old)
@@ -384,7 +384,7 @@ def test_e6_temporary_tables_in_mixed_format():
         assert [named_check(answer.json, c)["result"] for c in ("temporary_tables", "binlog")] == ["warn", "warn"]
         assert "MIXED" in named_check(answer.json, "temporary_tables")["seen"]
         old.query("GRANT CREATE TEMPORARY TABLES ON app.* TO batch@'%'")
-        load = scene.load(interval_ms=1)
+        load = scene.load(interval_ms=4)
         client = scene.client(old, "batch")
         client.run("CREATE TEMPORARY TABLE app.scratch (n INT)")
         client.run("INSERT INTO app.scratch VALUES (1)")
@@ -427,7 +427,7 @@ def test_e8_e20_nothing_is_added_to_old(scene_of, kind, flush):
     scene = scene_of(kind)
     old, new = scene.set_out()
     scene.flipd(defaults={"flush": flush, "heartbeat": {"interval": "10ms"}})
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     document = scene.flip(new)
     assert step(document, "flush")["state"] == step(document, "flush_again")["state"] == "done" or flush == "auto"
     scene.goes_on(load, server=new)
@@ -443,7 +443,7 @@ def test_e7_semi_sync_on_new_does_not_hang(scene_of):
     for server in (old, new):
         assert server.value("SELECT @@global.rpl_semi_sync_master_enabled") == 1
     scene.flipd()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     new.query("SET GLOBAL rpl_semi_sync_master_timeout=8000")
     try:
         document = scene.flip(new)
@@ -478,7 +478,7 @@ def test_e9_events_move_along(scene):
     assert [(e["status"], e["charset"]) for e in before] == [("DISABLED", "latin1"), ("ENABLED", "latin1")]
     try:
         scene.flipd()
-        load = scene.load(interval_ms=1)
+        load = scene.load(interval_ms=4)
         order = [old]
         for to in (new, old):
             scene.flip(to)
@@ -538,7 +538,7 @@ def test_e17_new_opens_before_it_forgets_old(scene):
     """E17: STOP SLAVE is not on the way to the opening."""
     old, new = scene.set_out()
     scene.flipd()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     document = scene.flip(new)
     names = [s["name"] for s in sorted((s for s in document["steps"] if s["started_at"]),
                                        key=lambda s: s["started_at"])]
@@ -554,7 +554,7 @@ def test_e17_new_opens_before_it_forgets_old(scene):
 def test_e18_the_orphan_on_old_holds_the_lock(scene):
     """E18: killed in mid-statement flipd's session lives on and holds the named lock: found by its mark, killed."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     scene.flipd(defaults={"max_transaction_age": "60s", "flush": "never", "blockers": "wait", "fence_timeout": "30s",
                           "max_blackout": "1m"})
     blocker = scene.client(old, "batch")
@@ -580,7 +580,7 @@ def test_e19_nobody_elses_session_is_killed(scene):
     """E19: ids begin again after a restart of old: sessions that now have the journaled ids are not flipd's, even those
     of the same account."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, _ = killed_flip(scene, old, new)
     scene.aged(old)
     old.kill()
@@ -607,7 +607,7 @@ def test_e22_the_file_form_with_a_stopped_applier(scene_of):
     closed, the statement is bounded, and the flip goes back in time."""
     scene = scene_of("file")
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, running = held_flip(scene, old, new, max_blackout="2s")
     assert re.search(r"MASTER_POS_WAIT\('[^']+', \d+, [1-9]\d*\)", await_statement(new, OPENING)["info"])
     stopper = scene.client(new, "root").begin("STOP SLAVE SQL_THREAD")
@@ -625,7 +625,7 @@ def test_e22_the_file_form_with_a_stopped_applier(scene_of):
 def test_flipd_frozen_in_the_opening(scene):
     """E1 with a frozen client: the opening runs in the server while flipd sleeps; awake it finds what became of it."""
     old, new = scene.set_out()
-    load = scene.load(interval_ms=1)
+    load = scene.load(interval_ms=4)
     holder, running = held_flip(scene, old, new)
     scene.daemon.process.signal(signal.SIGSTOP)
     holder.run("UNLOCK TABLES")
