@@ -14,6 +14,7 @@
 #include "lib/base/str.h"
 #include "lib/model/wire.h"
 
+#define FOLLOW_UP_MS 1000
 #define LOOK_LIMIT_MS 500
 
 struct run_listener {
@@ -97,6 +98,44 @@ static void log_end(const struct run *run, const struct wire *document)
 			message ? message : "", hint ? "; " : "", hint ? hint : "");
 }
 
+struct follow_up {
+	struct run *run;
+	char *cluster;
+};
+
+/* Replicas that could not be repointed in time, until all are, or another flip begins. */
+static void follow_up_main(void *arg)
+{
+	struct follow_up *left = arg;
+	struct log_ctx ctx = {.cluster = left->cluster, .flip_id = flip_id(left->run->flip)};
+
+	while (flip_left(left->run->flip) && fiber_sleep_ms(FOLLOW_UP_MS) == 0) {
+		ctx.server = flip_follow_up(left->run->flip);
+		if (ctx.server)
+			log_at(LOG_LEVEL_NOTICE, &ctx, "follows the new master at last");
+	}
+	run_unref(left->run);
+	free(left->cluster);
+	free(left);
+}
+
+static void follow_up(struct watched *w, struct run *run)
+{
+	struct follow_up *left = xcalloc(1, sizeof(*left));
+
+	left->run = run_ref(run);
+	left->cluster = xstrdup(w->name);
+	w->follow_up = fiber_spawn("follow up", follow_up_main, left);
+}
+
+static void MAY_WAIT follow_up_stop(struct watched *w)
+{
+	struct fiber *fiber = w->follow_up;
+
+	w->follow_up = NULL;
+	fiber_stop(fiber);
+}
+
 /* The end of a run's fiber: the flip has ended, is stuck, or was left to the next start. */
 static void run_returned(struct run *run)
 {
@@ -117,6 +156,8 @@ static void run_returned(struct run *run)
 		w->run = NULL;
 		run->watched = NULL;
 		flip_off_event(run->flip, on_event, run);
+		if (flip_left(run->flip) && !server->stopping)
+			follow_up(w, run);
 	}
 	wire_free(document);
 	fiber_cond_signal(&run->changed);
@@ -147,6 +188,7 @@ static void run_main(void *arg)
 {
 	struct run *run = arg;
 
+	follow_up_stop(run->watched);
 	if (run->recover)
 		flip_recover(run->flip);
 	else

@@ -189,6 +189,7 @@ void watch_free(struct watched *w)
 {
 	assert(!w->run);
 	fiber_stop(w->guard);
+	fiber_stop(w->follow_up);
 	cluster_free(w->next);
 	live_end(w->live);
 	wire_free(w->last_flip);
@@ -206,6 +207,8 @@ void watch_replace(struct watched *w, struct cluster *c)
 		w->next = c;
 		return;
 	}
+	if (w->follow_up)
+		fiber_cancel(w->follow_up);
 	memcpy(c->reached, w->live->cluster->reached, sizeof(c->reached));
 	live_retire(w->live);
 	w->live = live_new(w, c);

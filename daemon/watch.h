@@ -62,8 +62,9 @@ struct watched {
 	int64_t changed_ms; /* a flip changed who takes writes then; what was seen before counts no more */
 	int64_t changed_polls[2];
 	bool *server_up;
-	bool alarmed;	     /* the guard has called out this opening */
-	struct fiber *guard; /* closes it again; NULL none */
+	bool alarmed;		 /* the guard has called out this opening */
+	struct fiber *guard;	 /* closes it again; NULL none */
+	struct fiber *follow_up; /* does what the last flip left; NULL none */
 	/* background readiness for the direction away from the master */
 	int64_t judged_polls[2];
 	enum conf_side judged_to;

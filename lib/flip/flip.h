@@ -102,8 +102,12 @@ void flip_terminate(struct flip *);
 const char *flip_id(const struct flip *);
 enum flip_state flip_get_state(const struct flip *);
 enum flip_outcome flip_get_outcome(const struct flip *);
-bool flip_past_preflight(const struct flip *);	/* preflight has ended, well or not */
-bool flip_rolling_back(const struct flip *);	/* it goes back to how it was */
+bool flip_past_preflight(const struct flip *); /* preflight has ended, well or not */
+bool flip_rolling_back(const struct flip *);   /* it goes back to how it was */
+bool flip_left(const struct flip *);	       /* done, but replicas could not be repointed in time */
+/* One more try at those; the name of one that follows now (there may be more), or NULL. Not beside another
+ * flip. */
+const char *MAY_WAIT flip_follow_up(struct flip *);
 bool flip_settling(const struct flip *);	/* open is confirmed, what follows is late work */
 enum conf_side flip_from(const struct flip *);	/* old */
 const char *flip_step_now(const struct flip *); /* name of the step that runs, or NULL */

@@ -102,7 +102,8 @@ struct flip {
 	/* what is noted for the undo */
 	char noted_scheduler[16];
 	bool noted_semi_sync, semi_sync_changed, scheduler_changed, hooks_begun;
-	int nevents; /* enabled on old; in the arena */
+	bool *follows; /* conf->nreplicas, in the arena: follows new; NULL until repoint has begun */
+	int nevents;   /* enabled on old; in the arena */
 	const char **events;
 
 	/* the fence */
@@ -240,6 +241,9 @@ int MAY_WAIT open_confirmed(
 	struct flip *, struct err *); /* new answered that it is open: noted, then made durable */
 
 /* steps_after.c */
+int MAY_WAIT side_facts(struct session *, struct arena *, struct facts **ret, struct err *);
+const struct facts_channel *channel_from_new(const struct flip *, const struct facts *);
+int MAY_WAIT await_replication(struct flip *, struct session *, const char *name, struct err *);
 void way_back(const struct flip *, struct node_follow *ret);
 int64_t settle_deadline(const struct flip *);
 bool settle_over(const struct flip *);

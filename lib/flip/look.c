@@ -11,6 +11,8 @@
 #include "lib/flip/decide.h"
 
 #define LOOK_LIMIT_MS 2000
+/* For new to show that it has the position, when max_blackout ran out while flipd was dead. */
+#define REACH_LEAST_MS 1000
 #define NEW_PATIENCE_MS                                                                                      \
 	200 /* how much longer than old's the look at new may take in a roll back without an intent */
 
@@ -137,11 +139,18 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 			v[i]->seen.word = f->word.word;
 }
 
-/* When waiting for new must end: max_blackout from the fence, or from the moment a later life began to look.
- */
+/* When waiting for new must end: max_blackout from the fence. */
 static int64_t budget_end(const struct flip *f)
 {
-	return (f->recovered ? f->look_since_us : f->fence_us) + f->policy.max_blackout_ms * 1000;
+	int64_t whole = f->policy.max_blackout_ms * 1000, left;
+
+	if (!f->recovered)
+		return f->fence_us + whole;
+	/* Applications have waited while flipd was dead, too. What new has by now is seen in any case. */
+	left = whole - (clock_wall_ms() - f->fence_wall_ms) * 1000 + (clock_us() - f->look_since_us);
+	if (left > whole) /* the clock was set */
+		left = whole;
+	return f->look_since_us + (left > REACH_LEAST_MS * 1000 ? left : REACH_LEAST_MS * 1000);
 }
 
 /* New can get there: its applier runs, and reaches old's final position within max_blackout. */

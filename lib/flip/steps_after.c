@@ -22,7 +22,7 @@ static int MAY_WAIT side_ready(struct flip *f, struct flip_side *s, struct err *
 }
 
 /* A struct facts is large: it lives in the arena, not on a fiber's stack. */
-static int MAY_WAIT side_facts(struct session *s, struct arena *a, struct facts **ret, struct err *err)
+int MAY_WAIT side_facts(struct session *s, struct arena *a, struct facts **ret, struct err *err)
 {
 	*ret = arena_alloc(a, sizeof(**ret));
 	return flip_rc(node_facts(s, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), *ret, err), err);
@@ -106,7 +106,7 @@ void way_back(const struct flip *f, struct node_follow *ret)
 	ret->pos = f->baseline.pos;
 }
 
-static const struct facts_channel *channel_from_new(const struct flip *f, const struct facts *facts)
+const struct facts_channel *channel_from_new(const struct flip *f, const struct facts *facts)
 {
 	const struct conf_server *n = f->new_side.server->conf;
 	const struct facts_channel *ch =
@@ -146,7 +146,7 @@ static bool runs(const struct facts_channel *ch)
 }
 
 /* Waits until both threads run; the server's own word for why they do not. */
-static int MAY_WAIT await_replication(struct flip *f, struct session *s, const char *name, struct err *err)
+int MAY_WAIT await_replication(struct flip *f, struct session *s, const char *name, struct err *err)
 {
 	int64_t end = flip_deadline(REPLICATION_UP_MS);
 	int64_t pause_ms = 2;
@@ -201,122 +201,6 @@ int MAY_WAIT step_flush_again(struct flip *f, struct err *err)
 	return act == ACT_DONE ? 0 : STEP_SKIPPED;
 }
 
-/*
- * True once the replica has all of old. Its position may be past the final one already: old is new's replica
- * by now and passes new's writes on; old itself is proven unmoved, so a later number can only be new's.
- */
-static bool has_all_of_old(const struct flip *f, const struct facts *facts)
-{
-	return gtid_reached(&facts->position.slave_pos, &f->final.binlog_pos);
-}
-
-static int MAY_WAIT await_all_of_old(struct flip *f, struct session *s, struct arena *a, int64_t deadline_us,
-	struct facts **ret, struct err *err)
-{
-	for (;;) {
-		int rc = side_facts(s, a, ret, err);
-
-		if (rc < 0 || has_all_of_old(f, *ret))
-			return rc;
-		if (clock_us() > deadline_us)
-			return err_set(
-				err, -ETIME, "it has not all of %s yet", f->old_side.server->conf->name);
-		rc = fiber_sleep_ms(50);
-		if (rc < 0)
-			return rc;
-	}
-}
-
-/*
- * By GTID its own position goes on. By file it goes on from where new stood between its last applied and its
- * first own write, which is right only for a replica that stands exactly at old's final position; one that is
- * past it goes on by GTID, which MariaDB keeps in either mode.
- */
-static void follow_of_replica(
-	struct flip *f, const struct facts *facts, const char *name, struct node_follow *ret)
-{
-	const struct facts_channel *ch = facts_channel_from(facts, f->old_side.identity.server_id, NULL, 0);
-	bool exact = ch && !strcmp(ch->exec_log_file, f->final.file) && ch->exec_log_pos == f->final.pos;
-
-	way_back(f, ret);
-	ret->has_slave_pos = false;
-	if (!f->use_gtid && !exact) {
-		ret->use_gtid = true;
-		flip_warn(f, "replica %s follows %s by GTID from now on: it had gone past the final position",
-			name, f->new_side.server->conf->name);
-	}
-	str_copy(ret->file, sizeof(ret->file), f->repoint.file);
-	ret->pos = f->repoint.pos;
-}
-
-static int MAY_WAIT repoint_on(
-	struct flip *f, struct session *s, const char *name, int64_t deadline_us, struct err *err)
-{
-	struct arena *a CLEANUP(arena_freep) = arena_new();
-	struct facts *facts = NULL;
-	struct node_follow follow;
-	int rc = side_facts(s, a, &facts, err);
-
-	if (rc < 0)
-		return rc;
-	if (channel_from_new(f, facts)) { /* an earlier try has set it up, and perhaps not started it */
-		rc = flip_rc(node_start_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
-		return rc < 0 ? rc : await_replication(f, s, name, err);
-	}
-	rc = await_all_of_old(f, s, a, deadline_us, &facts, err);
-	if (rc == 0 && !f->use_gtid) {
-		rc = flip_rc(node_stop_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
-		if (rc == 0)
-			rc = side_facts(s, a, &facts, err);
-	}
-	if (rc < 0)
-		return rc;
-	follow_of_replica(f, facts, name, &follow);
-	rc = flip_rc(node_follow(s, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
-	return rc < 0 ? rc : await_replication(f, s, name, err);
-}
-
-static int MAY_WAIT repoint_one(
-	struct flip *f, struct cluster_server *r, int64_t deadline_us, struct err *err)
-{
-	struct session *s = NULL;
-	int rc = session_open(r->node, SESSION_ACT, NULL, flip_deadline(ROUND_TRIP_MS), &s, err);
-
-	if (rc < 0)
-		return rc;
-	session_tag(s, f->id, "repoint");
-	rc = repoint_on(f, s, r->conf->name, deadline_us, err);
-	session_close(s);
-	return rc;
-}
-
-struct repointer {
-	struct flip *f;
-	struct cluster_server *r;
-	int64_t deadline_us;
-};
-
-/* Tried again until settle_timeout: a replica that is down now may be back in a minute. */
-static void repoint_fiber(void *arg)
-{
-	struct repointer *w = arg;
-	int rc;
-
-	for (;;) {
-		struct err err = {0};
-		rc = repoint_one(w->f, w->r, w->deadline_us, &err);
-		if (rc == 0 || rc == -ECANCELED)
-			return;
-		if (clock_us() > w->deadline_us) {
-			flip_warn(w->f, "replica %s does not follow %s: %s", w->r->conf->name,
-				w->f->new_side.server->conf->name, err_text(&err));
-			return;
-		}
-		if (fiber_sleep_ms(500) < 0)
-			return;
-	}
-}
-
 int64_t settle_deadline(const struct flip *f)
 {
 	int64_t from = f->opened_us ? f->opened_us : f->look_since_us;
@@ -327,27 +211,6 @@ int64_t settle_deadline(const struct flip *f)
 bool settle_over(const struct flip *f)
 {
 	return clock_us() > settle_deadline(f);
-}
-
-int MAY_WAIT step_repoint(struct flip *f, struct err *err)
-{
-	int n = f->conf->nreplicas, rc = 0;
-	struct repointer *w = arena_alloc(f->arena, sizeof(*w) * (size_t)(n + 1));
-	struct fiber **fibers = arena_alloc(f->arena, sizeof(*fibers) * (size_t)(n + 1));
-
-	(void)err;
-	if (n == 0)
-		return STEP_SKIPPED;
-	for (int i = 0; i < n; i++) {
-		w[i] = (struct repointer){f, &f->cluster->replicas[i], settle_deadline(f)};
-		fibers[i] = fiber_spawn("repoint", repoint_fiber, &w[i]);
-	}
-	for (int i = 0; i < n; i++) {
-		while (!fiber_done(fibers[i]) && rc != -ECANCELED)
-			rc = fiber_sleep_ms(5);
-		fiber_stop(fibers[i]);
-	}
-	return rc;
 }
 
 /* Clients that still come to old have the name's old address: they are counted and named. */

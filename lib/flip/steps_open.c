@@ -408,6 +408,9 @@ int MAY_WAIT step_open(struct flip *f, struct err *err)
 		if (act == ACT_DONE)
 			break;
 		if (act == ACT_UNKNOWN || !f->guarded || budget_left_ms(f) <= 1) {
+			if (act == ACT_REFUSED && f->guarded)
+				err_wrap(&why, "max_blackout (%lld ms) ran out",
+					(long long)f->policy.max_blackout_ms);
 			*err = why;
 			return flip_rc(act, &why);
 		}

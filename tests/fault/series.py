@@ -201,6 +201,20 @@ class Series:
         finally:
             connection.close()
 
+    @contextlib.contextmanager
+    def applier_to_stop(self):
+        """The same with STOP SLAVE."""
+        new, stopped = self.new, []
+
+        def stop():
+            new.query("STOP SLAVE SQL_THREAD")
+            stopped.append(True)
+        try:
+            yield stop
+        finally:
+            if stopped:
+                new.query("START SLAVE SQL_THREAD")
+
     def at_log(self, text, act, timeout=30, end=None, having=""):
         """Calls act() as soon as flipd's log has text (and having) in a line from now on, or from offset end on; False
         when flipd is gone, the flip has ended or `timeout` has passed before."""

@@ -34,8 +34,9 @@ class Sweep:
     Which records share a commit, and how many sessions there are to kill, differs from run to run, and with it the
     numbers: so every number is taken once, and then each word that no crash has met is gone for until one does."""
 
-    def __init__(self, series, when, hold=False):
-        self.series, self.when, self.hold = series, when, hold
+    def __init__(self, series, when, hold=None, abort=False):
+        """hold: what makes new's applier stand still from `events` on; abort: by then somebody aborts the flip."""
+        self.series, self.when, self.hold, self.abort = series, when, hold, abort
         self.armed, self.armings, self.at = None, 0, {}  # at: word -> the commit that held it last
         self.counter = itertools.count()
         self.met, self.wanted = set(), None  # wanted: the words of all flips that came to their end
@@ -53,10 +54,12 @@ class Sweep:
         the commit that it died at or None). In stack goes what is to be undone when the flip has ended."""
         series, log = self.series, self.armed["FLIPD_CRASH_LOG"]
         series.ready()
-        hold = stack.enter_context(series.applier_to_hold()) if self.hold else None
+        hold = stack.enter_context(self.hold()) if self.hold else None
         end, child = series.log_end(), series.flip()
         if hold:  # not before drain has seen new keep up
             series.at_log(" step=events ", hold, end=end)
+        if self.abort and series.at_log(" step=coordinates ", lambda: time.sleep(0.1), end=end):
+            series.daemon.ctl_start("abort", "lab").communicate(timeout=30)
         flip, died = series.wait_flip(child), time.monotonic()
         commits = read_commits(log)
         for number, words, _ in commits:
@@ -128,10 +131,16 @@ class Sweep:
         self.met.add(word)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("order", ["guarded", "plain"])
+PLAIN = {"verify": "counts"}
+FLIPS = [("guarded", "before"), ("guarded", "after"), ("plain", "before"), ("plain", "after")]
+ROLL_BACKS = [("guarded", "before", "locked"), ("guarded", "after", "aborted"), ("plain", "after", "stopped")]
+if ALL:
+    ROLL_BACKS = [flip + (how,) for flip in FLIPS for how in ("locked", "stopped", "aborted")]
+
+
+@pytest.mark.parametrize("order,when", FLIPS if ALL else FLIPS[:3])
 def test_killed_at_every_write_of_a_flip(make_series, order, when):
-    series = make_series(defaults={"verify": "counts"} if order == "plain" else {})
+    series = make_series(defaults=PLAIN if order == "plain" else {})
     sweep = Sweep(series, when)
     which = sweep.run("begin" if order == "guarded" or ALL else "record:fence/fence",
                       ("record:fence/fence", "record:intent/intent", "record:opened/open", "save:ended"))
@@ -139,23 +148,25 @@ def test_killed_at_every_write_of_a_flip(make_series, order, when):
     series.finish("crash at journal write %s, %s opening" % (which, order))
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("order", ["guarded", "plain"])
-def test_killed_at_every_write_of_a_roll_back(make_series, order, when):
-    """New's applier stands still, so that max_blackout runs out; it still does when flipd comes back."""
-    series = make_series(defaults=dict(SHORT, **({"verify": "counts"} if order == "plain" else {})))
-    sweep = Sweep(series, when, hold=True)
+@pytest.mark.parametrize("order,when,how", ROLL_BACKS)
+def test_killed_at_every_write_of_a_roll_back(make_series, order, when, how):
+    """New's applier stands still until the flip has ended: max_blackout runs out, or somebody aborts before."""
+    budget = {"max_blackout": "3s"} if how == "aborted" else {}
+    series = make_series(defaults=dict(SHORT, **budget, **(PLAIN if order == "plain" else {})))
+    sweep = Sweep(series, when, series.applier_to_stop if how == "stopped" else series.applier_to_hold, how == "aborted")
     revoked = {"record:revoke/intent"} if order == "guarded" else set()
     which = sweep.run("record:fence/fence", {"record:fence/fence", "record:decide/", "save:ended"} | revoked)
     assert series.outcomes["rolled_back"] > 5 * series.outcomes["done"], series.outcomes  # done: held too late
-    series.finish("crash at journal write %s of a roll back, %s opening" % (which, order))
+    # max_blackout counts from the fence, over a crash too; then there is the time for flipd to start and to look.
+    assert series.openings.longest_closed_s() < (3 if how == "aborted" else 0.4) + 3
+    series.finish("crash at journal write %s of a roll back, %s opening, applier %s" % (which, order, how))
 
 
 @pytest.mark.parametrize("hold", [False, True])
 def test_every_write_fails(make_series, hold):
     """As on a full disk, and none is killed: the flip ends by itself, and the next start finds nothing else."""
     series = make_series(defaults=SHORT)
-    sweep = Sweep(series, "before", hold)
+    sweep = Sweep(series, "before", series.applier_to_hold if hold else None)
     sweep.undisturbed()
     k = first = sweep.at["record:begin/fence" if hold else "begin"] - 1
     while k < max(sweep.at.values()):
@@ -176,6 +187,9 @@ def test_every_write_fails(make_series, hold):
     series.finish("journal write k=%d..%d fails%s" % (first + 1, k, ", new's applier held" if hold else ""))
 
 
+AGAIN = [(False, "after"), (True, "before"), (False, "before"), (True, "after")]
+
+
 def die_again(series, sweep, j, died):
     """Lives that die at commit 1, 2, ... of their own, from j on, until one outlives its recovery; that one's end."""
     lives = 0
@@ -188,12 +202,11 @@ def die_again(series, sweep, j, died):
         died, lives, j = time.monotonic(), lives + 1, j + 1
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("hold", [False, True])
+@pytest.mark.parametrize("hold,when", AGAIN if ALL else AGAIN[:2])
 def test_killed_again_in_recovery(make_series, when, hold):
     """Killed in a flip, then at the first write of the life that recovers it, at the second of the next, and so on."""
     series = make_series(defaults=SHORT)
-    sweep = Sweep(series, when, hold)
+    sweep = Sweep(series, when, series.applier_to_hold if hold else None)
     sweep.undisturbed()
     most = 0
     for word in ("record:row/lock", "record:fence/fence", "record:intent/intent", "record:opened/open", "save:ended"):

@@ -173,6 +173,8 @@ def test_no_room_for_the_journal(make_series):
         inside = disk.inside(place)
         assert series.up()
         full_before_the_flip(series, inside)
+        without_reserve(series, inside)
+        full_at_the_start(series, inside)
         for step in ("lock", "events", "fence", "endpoints", "open", "reverse"):
             full_at(series, inside, step)
         killed_when_full(series, inside)
@@ -186,6 +188,42 @@ def full_before_the_flip(series, inside):
     flip = series.wait_flip(series.flip())
     os.unlink(filler)
     series.judge(flip, "state_dir full before the flip", {"refused", "aborted", "done"})
+
+
+def without_reserve(series, inside):
+    """No fence without the room for what must be written after it."""
+    series.ready()
+    filler = os.path.join(inside, "filler")
+    end, child = series.log_end(), series.flip()
+
+    def take_all():
+        os.unlink(os.path.join(inside, "state", "ballast"))
+        fill(inside)
+    assert series.at_log(" step=flush ", take_all, end=end)
+    flip = series.wait_flip(child)
+    os.unlink(filler)
+    assert "space" in flip["error"]["message"] or "full" in flip["error"]["message"], brief(flip)
+    series.judge(flip, "no room for the reserve", {"aborted"})
+
+
+def full_at_the_start(series, inside):
+    """flipd says so and does not start, or starts and does not flip."""
+    assert series.daemon.stop() == 0
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(os.path.join(inside, "state", "ballast"))
+    filler, end = fill(inside), series.log_end()
+    if series.up():
+        series.ready()
+        flip = series.wait_flip(series.flip())
+        series.judge(flip, "state_dir full at the start", {"refused", "aborted"})
+        assert series.daemon.stop() == 0
+    else:
+        assert series.daemon.process.wait(10) == 2
+        with open(series.daemon.log) as f:
+            f.seek(end)
+            assert "state_dir" in f.read()
+    os.unlink(filler)
+    assert series.up()
 
 
 def full_at(series, inside, step):

@@ -1,0 +1,177 @@
+/*
+ * repoint: further replicas follow the new master, each once it has all of old. Late work: writes go on
+ * without it. A replica that is out of reach is tried again until settle_timeout, and after the flip's end
+ * for as long as the daemon likes (flip_follow_up).
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/flip_priv.h"
+
+#define REPLICATION_UP_MS 10000
+#define TRY_AGAIN_MS 500
+#define FOLLOW_UP_MS 1000 /* how long a replica that answers is waited for in one follow-up */
+
+/*
+ * True once the replica has all of old. Its position may be past the final one already: old is new's replica
+ * by now and passes new's writes on; old itself is proven unmoved, so a later number can only be new's.
+ */
+static bool has_all_of_old(const struct flip *f, const struct facts *facts)
+{
+	return gtid_reached(&facts->position.slave_pos, &f->final.binlog_pos);
+}
+
+static int MAY_WAIT await_all_of_old(struct flip *f, struct session *s, struct arena *a, int64_t deadline_us,
+	struct facts **ret, struct err *err)
+{
+	for (;;) {
+		int rc = side_facts(s, a, ret, err);
+
+		if (rc < 0 || has_all_of_old(f, *ret))
+			return rc;
+		if (clock_us() > deadline_us)
+			return err_set(
+				err, -ETIME, "it has not all of %s yet", f->old_side.server->conf->name);
+		rc = fiber_sleep_ms(50);
+		if (rc < 0)
+			return rc;
+	}
+}
+
+/*
+ * By GTID its own position goes on. By file it goes on from where new stood between its last applied and its
+ * first own write, which is right only for a replica that stands exactly at old's final position; one that is
+ * past it goes on by GTID, which MariaDB keeps in either mode.
+ */
+static void follow_of_replica(
+	struct flip *f, const struct facts *facts, const char *name, struct node_follow *ret)
+{
+	const struct facts_channel *ch = facts_channel_from(facts, f->old_side.identity.server_id, NULL, 0);
+	bool exact = ch && !strcmp(ch->exec_log_file, f->final.file) && ch->exec_log_pos == f->final.pos;
+
+	way_back(f, ret);
+	ret->has_slave_pos = false;
+	if (!f->use_gtid && !exact) {
+		ret->use_gtid = true;
+		flip_warn(f, "replica %s follows %s by GTID from now on: it had gone past the final position",
+			name, f->new_side.server->conf->name);
+	}
+	str_copy(ret->file, sizeof(ret->file), f->repoint.file);
+	ret->pos = f->repoint.pos;
+}
+
+static int MAY_WAIT repoint_on(
+	struct flip *f, struct session *s, const char *name, int64_t deadline_us, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts *facts = NULL;
+	struct node_follow follow;
+	int rc = side_facts(s, a, &facts, err);
+
+	if (rc < 0)
+		return rc;
+	if (channel_from_new(f, facts)) { /* an earlier try has set it up, and perhaps not started it */
+		rc = flip_rc(node_start_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
+		return rc < 0 ? rc : await_replication(f, s, name, err);
+	}
+	rc = await_all_of_old(f, s, a, deadline_us, &facts, err);
+	if (rc == 0 && !f->use_gtid) {
+		rc = flip_rc(node_stop_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
+		if (rc == 0)
+			rc = side_facts(s, a, &facts, err);
+	}
+	if (rc < 0)
+		return rc;
+	follow_of_replica(f, facts, name, &follow);
+	rc = flip_rc(node_follow(s, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
+	return rc < 0 ? rc : await_replication(f, s, name, err);
+}
+
+static int MAY_WAIT repoint_one(
+	struct flip *f, struct cluster_server *r, int64_t deadline_us, struct err *err)
+{
+	struct session *s = NULL;
+	int rc = session_open(r->node, SESSION_ACT, NULL, flip_deadline(ROUND_TRIP_MS), &s, err);
+
+	if (rc < 0)
+		return rc;
+	session_tag(s, f->id, "repoint");
+	rc = repoint_on(f, s, r->conf->name, deadline_us, err);
+	session_close(s);
+	return rc;
+}
+
+struct repointer {
+	struct flip *f;
+	int i;
+	int64_t deadline_us;
+};
+
+/* Tried again until settle_timeout: a replica that is down now may be back in a minute. */
+static void repoint_fiber(void *arg)
+{
+	struct repointer *w = arg;
+	struct cluster_server *r = &w->f->cluster->replicas[w->i];
+
+	for (;;) {
+		struct err err = {0};
+		int rc = repoint_one(w->f, r, w->deadline_us, &err);
+		if (rc == 0)
+			w->f->follows[w->i] = true;
+		if (rc == 0 || rc == -ECANCELED)
+			return;
+		if (clock_us() > w->deadline_us) {
+			flip_warn(w->f, "replica %s does not follow %s: %s", r->conf->name,
+				w->f->new_side.server->conf->name, err_text(&err));
+			return;
+		}
+		if (fiber_sleep_ms(TRY_AGAIN_MS) < 0)
+			return;
+	}
+}
+
+int MAY_WAIT step_repoint(struct flip *f, struct err *err)
+{
+	int n = f->conf->nreplicas, rc = 0;
+	struct repointer *w = arena_alloc(f->arena, sizeof(*w) * (size_t)(n + 1));
+	struct fiber **fibers = arena_alloc(f->arena, sizeof(*fibers) * (size_t)(n + 1));
+
+	(void)err;
+	if (n == 0)
+		return STEP_SKIPPED;
+	f->follows = arena_alloc(f->arena, sizeof(*f->follows) * (size_t)n);
+	for (int i = 0; i < n; i++) {
+		w[i] = (struct repointer){f, i, settle_deadline(f)};
+		fibers[i] = fiber_spawn("repoint", repoint_fiber, &w[i]);
+	}
+	for (int i = 0; i < n; i++) {
+		while (!fiber_done(fibers[i]) && rc != -ECANCELED)
+			rc = fiber_sleep_ms(5);
+		fiber_stop(fibers[i]);
+	}
+	return rc;
+}
+
+bool flip_left(const struct flip *f)
+{
+	for (int i = 0; f->follows && i < f->conf->nreplicas; i++)
+		if (!f->follows[i])
+			return f->outcome == FLIP_DONE;
+	return false;
+}
+
+const char *MAY_WAIT flip_follow_up(struct flip *f)
+{
+	for (int i = 0; f->follows && i < f->conf->nreplicas; i++) {
+		struct err err = {0};
+		if (f->follows[i])
+			continue;
+		if (repoint_one(f, &f->cluster->replicas[i], flip_deadline(FOLLOW_UP_MS), &err) < 0)
+			continue;
+		f->follows[i] = true;
+		return f->cluster->replicas[i].conf->name;
+	}
+	return NULL;
+}
