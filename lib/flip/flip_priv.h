@@ -93,10 +93,13 @@ struct flip {
 	bool closing;	    /* its row is being closed by ourselves */
 
 	struct preflight preflight;
-	int nbypass;			   /* accounts that walk through old's fence */
-	struct facts_account *bypass;	   /* in the arena */
-	struct session *fence_probe;	   /* as the probe account, on old; warm before the fence */
-	struct facts old_facts, new_facts; /* as preflight or drain last saw them */
+	int nbypass;			    /* accounts that walk through old's fence */
+	struct facts_account *bypass;	    /* in the arena */
+	const struct facts_account *walker; /* the last of them that had a session killed; NULL: none */
+	int64_t walker_us;		    /* when */
+	int comebacks;			    /* sweeps that found one again that had been killed before */
+	struct session *fence_probe;	    /* as the probe account, on old; warm before the fence */
+	struct facts old_facts, new_facts;  /* as preflight or drain last saw them */
 	struct provider_ctx ctx;
 
 	/* what is noted for the undo */
@@ -233,6 +236,9 @@ int64_t drain_lag_ms(
 int MAY_WAIT fence_write_end(struct flip *, struct err *);
 void MAY_WAIT fence_write_drop(struct flip *);
 
+/* steps_events.c */
+int MAY_WAIT events_semi_sync_off(struct flip *, struct err *);
+
 /* steps_open.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);
 void goal_of(const struct flip *, struct node_goal *ret);
@@ -260,8 +266,17 @@ void MAY_WAIT guard_stop(struct flip *);
 int guard_judge(struct flip *, const struct node_proof *, struct err *);
 /* One proof now, on the lock's own session. 0, or why the opening must be withdrawn. */
 int MAY_WAIT guard_prove(struct flip *, struct err *);
+
+/* kill.c */
 /* Kills all client sessions on a side until none is left or limit_ms; 0: one sweep. */
 int MAY_WAIT kill_all(struct flip *, struct flip_side *, int64_t limit_ms, bool *ret_none_left, struct err *);
+/*
+ * The same on old, behind its fence, until kill_timeout. -EBUSY, by name, if an account that walks through
+ * the fence connects again however often it is killed; once new is open that is a warning.
+ */
+int MAY_WAIT kill_behind_fence(struct flip *, bool *ret_none_left, struct err *);
+/* The account of that name that walks through old's fence, or NULL. */
+const struct facts_account *kill_bypass(const struct flip *, const char *user);
 /* By account and kind of session alone: the server's own, replication, flipd's, configured users. */
 bool kill_exempt_user(const struct conf_policy *, const struct conf_server *, const struct facts_session *);
 bool kill_exempt(const struct flip *, const struct flip_side *, const struct facts_session *);

@@ -41,12 +41,15 @@ static int judge_proof(struct flip *f, const struct node_proof *p, struct err *e
 			err, -ENOLCK, "%s: the flip's lock is not held by its own session any more", name);
 	if (!p->read_only && fences_read_only(f->old_side.server->conf))
 		return err_set(err, -EPERM, "%s: somebody has opened it (read_only is 0)", name);
-	if (f->has_final && position_moved(f, &p->position))
-		return err_set(err, -ESTALE,
-			"%s: its position moved after the final one: %s:%llu, not %s:%llu", name,
-			p->position.file, (unsigned long long)p->position.pos, f->final.file,
-			(unsigned long long)f->final.pos);
-	return 0;
+	if (!f->has_final || !position_moved(f, &p->position))
+		return 0;
+	err_set(err, -ESTALE, "%s: its position moved after the final one: %s:%llu, not %s:%llu", name,
+		p->position.file, (unsigned long long)p->position.pos, f->final.file,
+		(unsigned long long)f->final.pos);
+	if (f->walker)
+		err_wrap(err, "account %s@%s walks through the fence and has come back", f->walker->user,
+			f->walker->host);
+	return err->code;
 }
 
 int guard_judge(struct flip *f, const struct node_proof *p, struct err *err)
@@ -192,142 +195,4 @@ void MAY_WAIT guard_stop(struct flip *f)
 	fiber_cond_signal(&f->prover_cond);
 	fiber_join(f->prover);
 	f->prover = NULL;
-}
-
-static bool starts_with(const char *s, const char *prefix)
-{
-	return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
-static bool is_listed(const struct conf_list *l, const char *user)
-{
-	for (int i = 0; i < l->n; i++)
-		if (!strcmp(l->v[i], user))
-			return true;
-	return false;
-}
-
-bool kill_exempt_user(
-	const struct conf_policy *policy, const struct conf_server *server, const struct facts_session *s)
-{
-	static const char *const server_own[] = {
-		"system user", "event_scheduler", "unauthenticated user", "rdsadmin", "rdsrepladmin"};
-
-	for (size_t i = 0; i < COUNT_OF(server_own); i++)
-		if (!strcmp(s->user, server_own[i]))
-			return true;
-	if (starts_with(s->command, "Binlog Dump") || starts_with(s->command, "Slave") ||
-		!strcmp(s->command, "Daemon"))
-		return true;
-	return str_eq(s->user, server->account.user) || is_listed(&policy->exempt_users, s->user) ||
-	       (policy->heartbeat_account.user && str_eq(s->user, policy->heartbeat_account.user));
-}
-
-bool kill_exempt(const struct flip *f, const struct flip_side *side, const struct facts_session *s)
-{
-	uint64_t probe[2];
-
-	if (kill_exempt_user(&f->policy, side->server->conf, s))
-		return true;
-	if (f->fence_probe && side == &f->old_side && s->id == session_get_mark(f->fence_probe)->id)
-		return true;
-	probe_session_ids(f->probe, probe);
-	return s->id == probe[side->side];
-}
-
-/* The first word of a statement says enough of it; its text is kept only where the configuration asks for it.
- */
-static void victim_digest(const struct flip *f, const struct facts_session *s, char *buf, size_t size)
-{
-	size_t n = f->policy.keep_text ? strlen(s->info) : strcspn(s->info, " \t\n(");
-
-	if (n >= size)
-		n = size - 1;
-	memcpy(buf, s->info, n);
-	buf[n] = '\0';
-}
-
-static void record_victim(struct flip *f, struct flip_side *side, const struct facts_session *s)
-{
-	struct victim *v;
-	struct wire *d = wire_object();
-
-	if (f->nvictims == f->victims_cap) {
-		f->victims_cap = f->victims_cap ? f->victims_cap * 2 : 64;
-		f->victims = xrealloc(f->victims, (size_t)f->victims_cap * sizeof(*f->victims));
-	}
-	v = &f->victims[f->nvictims++];
-	memset(v, 0, sizeof(*v));
-	str_copy(v->server, sizeof(v->server), side->server->conf->name);
-	str_copy(v->user, sizeof(v->user), s->user);
-	str_copy(v->host, sizeof(v->host), s->host);
-	str_copy(v->db, sizeof(v->db), s->db);
-	victim_digest(f, s, v->digest, sizeof(v->digest));
-	v->id = s->id;
-	v->age_ms = s->time_ms;
-	wire_set_str(d, "server", v->server);
-	wire_set_int(d, "id", (int64_t)v->id);
-	wire_set_str(d, "user", v->user);
-	wire_set_str(d, "host", v->host);
-	(void)!jn_write(f, "killed", "kill", wire_ref(d), false, NULL);
-	flip_emit(f, "killed", d);
-}
-
-static bool is_recorded(const struct flip *f, const struct flip_side *side, uint64_t id)
-{
-	for (int i = 0; i < f->nvictims; i++)
-		if (f->victims[i].id == id && !strcmp(f->victims[i].server, side->server->conf->name))
-			return true;
-	return false;
-}
-
-/* One sweep: kills everybody not exempt; *ret_left says how many it found. Goes on past single errors (E15).
- * Its statements have their own limit: one that was cut short would cost the reaper's session. */
-static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_left, struct err *err)
-{
-	struct arena *a CLEANUP(arena_freep) = arena_new();
-	struct facts_session *list = NULL;
-	int n = 0, left = 0;
-	enum act act = node_sessions(side->reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
-
-	if (act != ACT_DONE)
-		return flip_rc(act, err);
-	for (int i = 0; i < n; i++) {
-		struct err one = {0};
-
-		if (kill_exempt(f, side, &list[i]))
-			continue;
-		left++;
-		act = node_kill(side->reaper, list[i].id, false, flip_deadline(ROUND_TRIP_MS), &one);
-		if (act == ACT_UNKNOWN) {
-			*err = one;
-			return flip_rc(act, &one);
-		}
-		if (!is_recorded(f, side, list[i].id))
-			record_victim(f, side, &list[i]);
-	}
-	*ret_left = left;
-	return 0;
-}
-
-int MAY_WAIT kill_all(
-	struct flip *f, struct flip_side *side, int64_t limit_ms, bool *ret_none_left, struct err *err)
-{
-	int64_t deadline = flip_deadline(limit_ms);
-	int64_t pause_us = 500;
-	int left = 1;
-
-	while (left > 0) {
-		int rc = kill_sweep(f, side, &left, err);
-		if (rc < 0)
-			return rc;
-		if (left == 0 || clock_us() + pause_us > deadline)
-			break;
-		rc = fiber_sleep_us(pause_us);
-		if (rc < 0)
-			return rc;
-		pause_us = pause_us < 20000 ? pause_us * 2 : pause_us;
-	}
-	*ret_none_left = left == 0;
-	return 0;
 }

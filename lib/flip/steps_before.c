@@ -325,11 +325,8 @@ static int MAY_WAIT drain_look(
 static bool bypass_connected(const struct flip *f, const struct facts *o)
 {
 	for (int i = 0; i < o->nsessions; i++) {
-		if (kill_exempt(f, &f->old_side, &o->sessions[i]))
-			continue;
-		for (int k = 0; k < f->nbypass; k++)
-			if (!strcmp(o->sessions[i].user, f->bypass[k].user))
-				return true;
+		if (!kill_exempt(f, &f->old_side, &o->sessions[i]) && kill_bypass(f, o->sessions[i].user))
+			return true;
 	}
 	return false;
 }
@@ -342,24 +339,31 @@ static bool beat_shown(const struct facts *o, const struct facts *n, int64_t fir
 	       clock_us() - begun_us > BEAT_WAIT_MS * 1000;
 }
 
-int MAY_WAIT step_drain(struct flip *f, struct err *err)
+/* What comes before the first look: sessions that a withdrawn fence has cost, the operator's hooks (once). */
+static int MAY_WAIT drain_ready(struct flip *f, struct err *err)
 {
-	int64_t end = flip_deadline(f->policy.drain_timeout_ms), good_since = 0, begun = clock_us(),
-		first_beat = -1;
-	char obstacle[256];
+	int rc = sess_reopen(f, err);
 
-	if (sess_reopen(f, err) < 0)
-		return err->code;
-	if (!f->hooks_begun && f->conf->hooks.before_fence.n) {
-		int rc = jn_write(f, "hooks", "drain", NULL, true, err);
+	if (rc == 0 && !f->hooks_begun && f->conf->hooks.before_fence.n) {
+		rc = jn_write(f, "hooks", "drain", NULL, true, err);
 		f->hooks_begun = true;
 		if (rc == 0)
 			rc = hooks_run(f, &f->conf->hooks.before_fence, "before_fence", true, err);
 		if (rc < 0 && rc != -ECANCELED)
 			rc = err->code = -EPERM; /* that is a refusal, whatever the hook's own code */
-		if (rc < 0)
-			return rc;
 	}
+	return rc < 0 ? rc : events_semi_sync_off(f, err);
+}
+
+int MAY_WAIT step_drain(struct flip *f, struct err *err)
+{
+	int64_t end = flip_deadline(f->policy.drain_timeout_ms), good_since = 0, begun = clock_us(),
+		first_beat = -1;
+	char obstacle[256];
+	int ready = drain_ready(f, err);
+
+	if (ready < 0)
+		return ready;
 	cluster_heartbeat_fast(f->cluster, HEARTBEAT_FAST_MS);
 	for (;;) {
 		struct arena *a CLEANUP(arena_freep) = arena_new();

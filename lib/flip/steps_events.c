@@ -48,6 +48,36 @@ static int MAY_WAIT note_events(struct flip *f, struct wire *d, struct err *err)
 	return flip_rc(act, err);
 }
 
+static int MAY_WAIT write_noted(struct flip *f, struct wire *d, struct err *err)
+{
+	wire_set_str(d, "event_scheduler", f->noted_scheduler);
+	wire_set_bool(d, "semi_sync", f->noted_semi_sync);
+	wire_set_bool(d, "scheduler_changed", f->scheduler_changed);
+	wire_set_bool(d, "semi_sync_changed", f->semi_sync_changed);
+	return jn_write(f, "noted", "events", d, true, err);
+}
+
+static int MAY_WAIT semi_sync_off(struct flip *f, struct err *err)
+{
+	return flip_rc(
+		node_set_semi_sync_master(f->new_side.act, false, flip_deadline(ROUND_TRIP_MS), err), err);
+}
+
+/*
+ * Off before drain looks: new's applier commits too, and where it waits for an acknowledgement that nobody
+ * gives, new lags by the whole time-out and even SHOW MASTER STATUS hangs there (10.11.19, AFTER_SYNC).
+ */
+int MAY_WAIT events_semi_sync_off(struct flip *f, struct err *err)
+{
+	int rc;
+
+	if (f->semi_sync_changed || !f->new_side.server->facts.semi_sync_master)
+		return 0;
+	f->semi_sync_changed = f->noted_semi_sync = true;
+	rc = write_noted(f, wire_object(), err);
+	return rc < 0 ? rc : semi_sync_off(f, err);
+}
+
 int MAY_WAIT step_events(struct flip *f, struct err *err)
 {
 	struct wire *d = wire_object();
@@ -62,19 +92,13 @@ int MAY_WAIT step_events(struct flip *f, struct err *err)
 	f->scheduler_changed = !strcasecmp(f->noted_scheduler, "ON");
 	f->semi_sync_changed = f->semi_sync_changed || f->new_facts.semi_sync_master;
 	f->noted_semi_sync = f->semi_sync_changed;
-	wire_set_str(d, "event_scheduler", f->noted_scheduler);
-	wire_set_bool(d, "semi_sync", f->noted_semi_sync);
-	wire_set_bool(d, "scheduler_changed", f->scheduler_changed);
-	wire_set_bool(d, "semi_sync_changed", f->semi_sync_changed);
-	rc = jn_write(f, "noted", "events", d, true, err);
+	rc = write_noted(f, d, err);
 	if (rc == 0 && f->scheduler_changed)
 		rc = flip_rc(
 			node_set_event_scheduler(f->old_side.act, false, flip_deadline(ROUND_TRIP_MS), err),
 			err);
 	if (rc == 0 && f->semi_sync_changed)
-		rc = flip_rc(
-			node_set_semi_sync_master(f->new_side.act, false, flip_deadline(ROUND_TRIP_MS), err),
-			err);
+		rc = semi_sync_off(f, err);
 	if (rc < 0)
 		return rc;
 	choose_order(f);

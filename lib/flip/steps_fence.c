@@ -362,33 +362,6 @@ static int MAY_WAIT deal_with_blockers(struct flip *f, struct err *err)
 	return rc;
 }
 
-/* A session of an account that walks through the fence and keeps coming back ends the flip, by name. */
-static int MAY_WAIT judge_left(struct flip *f, struct err *err)
-{
-	struct arena *a CLEANUP(arena_freep) = arena_new();
-	struct facts_session *list = NULL;
-	int n = 0;
-	enum act act = node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
-
-	if (act != ACT_DONE)
-		return flip_rc(act, err);
-	for (int i = 0; i < n; i++) {
-		if (kill_exempt(f, &f->old_side, &list[i]))
-			continue;
-		for (int k = 0; k < f->nbypass; k++) {
-			if (strcmp(list[i].user, f->bypass[k].user) != 0)
-				continue;
-			err_server(err, f->old_side.server->conf->name);
-			err_hint(err, "take READ ONLY ADMIN and SUPER from it, or stop what connects with "
-				      "it, and flip again");
-			return err_set(err, -EBUSY,
-				"%s: account %s@%s walks through the fence and keeps coming back",
-				f->old_side.server->conf->name, f->bypass[k].user, f->bypass[k].host);
-		}
-	}
-	return 0;
-}
-
 int MAY_WAIT step_kill(struct flip *f, struct err *err)
 {
 	bool none = false;
@@ -415,9 +388,7 @@ int MAY_WAIT step_kill(struct flip *f, struct err *err)
 	if (rc == -ECANCELED)
 		return rc;
 	before = f->nvictims;
-	rc = kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, err);
-	if (rc == 0 && !none)
-		rc = judge_left(f, err);
+	rc = kill_behind_fence(f, &none, err);
 	if (rc == 0 && !none)
 		flip_warn(f, "sessions were still left on %s after kill_timeout; the fence holds them",
 			f->old_side.server->conf->name);

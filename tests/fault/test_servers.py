@@ -7,6 +7,7 @@ import pytest
 
 from tests.fault.series import ALL, SUMMARY, WRITABLE_WITHIN_S, brief
 from tests.fault.test_crash import Sweep
+from tests.lab.checker import Report, check_present
 from tests.lab.proc import wait_for
 
 LATE = ("detach", "reverse", "repoint", "propagate", "finish")
@@ -110,7 +111,7 @@ def test_old_opened_while_flipd_is_dead(make_series, opens):
 
 @pytest.mark.parametrize("writes", [False, True])
 def test_old_opened_after_new_was(make_series, writes):
-    """The hand makes two masters. flipd closes old as soon as it is back; what old took meanwhile is named, and kept."""
+    """The hand makes two masters. flipd closes old as soon as it is back; what old took meanwhile is named and kept."""
     series = make_series(writers=0)
     sweep = Sweep(series, "after")
     sweep.undisturbed()
@@ -142,4 +143,7 @@ def test_old_opened_after_new_was(make_series, writes):
     resolved = series.daemon.ctl("resolve", "lab", "--accept-loss", "--yes")
     assert resolved.code == 0 and resolved.json["outcome"] == "done", resolved
     assert new.writable and not old.writable and old.replica_status() is None
-    SUMMARY.append("sample: old opened by hand after new was, and written: stuck, then done by --accept-loss, old left out")
+    report = Report()
+    check_present(report, series.loads[0].writes(), new)
+    assert report.right, str(report)
+    SUMMARY.append("sample: old opened by hand after new was, and written: stuck, then done by --accept-loss, lost 0")

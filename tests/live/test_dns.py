@@ -2,6 +2,7 @@
 
 build/tests/live/dns_live carries out the verbs of the endpoint and says what became of them."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -57,7 +58,7 @@ class Proxy:
                     s.sendto(data, (self.server.address, self.server.port))
                     self.udp.sendto(s.recv(65535), peer)
             except OSError:
-                continue
+                pass
 
     def _connections(self):
         while not self.stopped:
@@ -94,7 +95,7 @@ class Proxy:
                     self._message(client)  # comes back when the client has closed
                 answer = self._deliver(data) if mode != "hold" else None
                 if mode == "close":
-                    client.close()
+                    client.shutdown(socket.SHUT_RDWR)
                 elif mode == "tamper":
                     client.sendall(answer[:-8] + bytes([answer[-8] ^ 1]) + answer[-7:])
                 elif mode == "pass":
@@ -103,8 +104,17 @@ class Proxy:
             pass
 
     def stop(self):
+        """The threads end before their sockets are closed: one that still read would read from whatever has the
+        number next."""
         self.stopped = True
-        self.tcp.shutdown(socket.SHUT_RDWR)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.sendto(b"", (self.address, self.port))
+        for s in [self.tcp] + self.clients:
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(10)
+            assert not thread.is_alive(), "a thread of the proxy did not end"
         for s in [self.tcp, self.udp] + self.clients:
             s.close()
 

@@ -436,17 +436,25 @@ def test_e8_e20_nothing_is_added_to_old(scene_of, kind, flush):
     scene.nothing_added(document, old)
 
 
-def test_e7_semi_sync_on_new_does_not_hang(scene_of):
-    """E7: new is a semi-sync master without a replica: its first commit would wait the whole time-out."""
+@pytest.mark.parametrize("armed", [False, True])
+def test_e7_semi_sync_on_new_does_not_hang(scene_of, armed):
+    """E7: new is a semi-sync master without a replica: its first commit would wait the whole time-out, and so does its
+    applier's (armed: that wait begins right before drain)."""
     scene = scene_of("semi-sync")
     old, new = scene.set_out()
     for server in (old, new):
         assert server.value("SELECT @@global.rpl_semi_sync_master_enabled") == 1
-    scene.flipd()
-    load = scene.load(interval_ms=4)
-    new.query("SET GLOBAL rpl_semi_sync_master_timeout=8000")
+    scene.flipd(held=True)
+    load = scene.load(interval_ms=5)
     try:
-        document = scene.flip(new)
+        running = scene.start_flip(new)
+        scene.at_gate()
+        new.query("SET GLOBAL rpl_semi_sync_master_timeout=10000")  # the server's default
+        if armed:
+            for value in (0, 1):
+                new.query("SET GLOBAL rpl_semi_sync_master_enabled=%d" % value)
+        scene.gate_opens()
+        document = running.end("done")
         scene.goes_on(load, server=new)
     finally:
         for server in (old, new):
@@ -455,6 +463,22 @@ def test_e7_semi_sync_on_new_does_not_hang(scene_of):
     report = scene.right(load, old, new)
     assert max(report.facts["blackouts_ms"]) < 2000
     assert new.value("SELECT @@global.rpl_semi_sync_master_enabled") == 1, "not as it was"
+
+
+def test_e7_semi_sync_comes_back_after_an_abort(scene_of):
+    """What was switched off before drain is on again when the flip goes no further."""
+    scene = scene_of("semi-sync")
+    old, new = scene.set_out()
+    scene.flipd(defaults={"max_transaction_age": "100ms"})
+    writer = scene.client(old, "batch").begin("UPDATE app.work SET n=n+1 WHERE id=1 AND SLEEP(20)=0")
+    await_statement(old, "SLEEP(20)")
+    running = scene.start_flip(new)
+    wait_for(lambda: new.value("SELECT @@global.rpl_semi_sync_master_enabled") == 0, 10, "semi-sync to be switched off")
+    assert scene.daemon.ctl("abort", "lab").code == 0
+    running.end("aborted")
+    assert new.value("SELECT @@global.rpl_semi_sync_master_enabled") == 1
+    assert writer.running and old.writable and not new.writable
+    old.query("KILL %d" % writer.id)
 
 
 def test_e9_events_move_along(scene):

@@ -301,7 +301,7 @@ def test_an_account_that_keeps_coming_back(scene):
         scene.lab.sync(old)
         scene.flipd(defaults={"kill_timeout": "600ms"})
         load = scene.load(interval_ms=1)
-        legacy = scene.load(user="legacy", hosts=[old.address], zone=None, writers=3, first_writer=40, interval_ms=1)
+        legacy = scene.load(user="legacy", hosts=[old.address], zone=None, writers=3, first_writer=40, interval_ms=10)
         running = scene.start_flip(new)
         document = running.end("rolled_back")
         assert running.code == 3 and "legacy@%" in document["error"]["message"], document["error"]

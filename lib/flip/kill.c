@@ -1,0 +1,219 @@
+/*
+ * kill: the client sessions of a side. Who is exempt, sweeps until nobody is left, and the accounts that walk
+ * through the fence: their sessions are killed too, and one that connects anew however often it is killed
+ * ends the flip by name, since nothing could say that its next write comes before the final position.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/flip_priv.h"
+
+#define COMEBACKS_MAX 3 /* a pool that connects anew will do so again */
+#define SILENCE_MS 20	/* without any, after one was killed: most clients connect again at once */
+#define ABSENCE_MS 100	/* the same after one has come back */
+
+static bool starts_with(const char *s, const char *prefix)
+{
+	return strncmp(s, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_listed(const struct conf_list *l, const char *user)
+{
+	for (int i = 0; i < l->n; i++)
+		if (!strcmp(l->v[i], user))
+			return true;
+	return false;
+}
+
+bool kill_exempt_user(
+	const struct conf_policy *policy, const struct conf_server *server, const struct facts_session *s)
+{
+	static const char *const server_own[] = {
+		"system user", "event_scheduler", "unauthenticated user", "rdsadmin", "rdsrepladmin"};
+
+	for (size_t i = 0; i < COUNT_OF(server_own); i++)
+		if (!strcmp(s->user, server_own[i]))
+			return true;
+	if (starts_with(s->command, "Binlog Dump") || starts_with(s->command, "Slave") ||
+		!strcmp(s->command, "Daemon"))
+		return true;
+	return str_eq(s->user, server->account.user) || is_listed(&policy->exempt_users, s->user) ||
+	       (policy->heartbeat_account.user && str_eq(s->user, policy->heartbeat_account.user));
+}
+
+bool kill_exempt(const struct flip *f, const struct flip_side *side, const struct facts_session *s)
+{
+	uint64_t probe[2];
+
+	if (kill_exempt_user(&f->policy, side->server->conf, s))
+		return true;
+	if (f->fence_probe && side == &f->old_side && s->id == session_get_mark(f->fence_probe)->id)
+		return true;
+	probe_session_ids(f->probe, probe);
+	return s->id == probe[side->side];
+}
+
+/* The first word of a statement says enough of it; its text is kept only where the configuration asks for it.
+ */
+static void victim_digest(const struct flip *f, const struct facts_session *s, char *buf, size_t size)
+{
+	size_t n = f->policy.keep_text ? strlen(s->info) : strcspn(s->info, " \t\n(");
+
+	if (n >= size)
+		n = size - 1;
+	memcpy(buf, s->info, n);
+	buf[n] = '\0';
+}
+
+static void record_victim(struct flip *f, struct flip_side *side, const struct facts_session *s)
+{
+	struct victim *v;
+	struct wire *d = wire_object();
+
+	if (f->nvictims == f->victims_cap) {
+		f->victims_cap = f->victims_cap ? f->victims_cap * 2 : 64;
+		f->victims = xrealloc(f->victims, (size_t)f->victims_cap * sizeof(*f->victims));
+	}
+	v = &f->victims[f->nvictims++];
+	memset(v, 0, sizeof(*v));
+	str_copy(v->server, sizeof(v->server), side->server->conf->name);
+	str_copy(v->user, sizeof(v->user), s->user);
+	str_copy(v->host, sizeof(v->host), s->host);
+	str_copy(v->db, sizeof(v->db), s->db);
+	victim_digest(f, s, v->digest, sizeof(v->digest));
+	v->id = s->id;
+	v->age_ms = s->time_ms;
+	wire_set_str(d, "server", v->server);
+	wire_set_int(d, "id", (int64_t)v->id);
+	wire_set_str(d, "user", v->user);
+	wire_set_str(d, "host", v->host);
+	(void)!jn_write(f, "killed", "kill", wire_ref(d), false, NULL);
+	flip_emit(f, "killed", d);
+}
+
+static bool is_recorded(const struct flip *f, const struct flip_side *side, uint64_t id)
+{
+	for (int i = 0; i < f->nvictims; i++)
+		if (f->victims[i].id == id && !strcmp(f->victims[i].server, side->server->conf->name))
+			return true;
+	return false;
+}
+
+const struct facts_account *kill_bypass(const struct flip *f, const char *user)
+{
+	for (int i = 0; i < f->nbypass; i++)
+		if (!strcmp(f->bypass[i].user, user))
+			return &f->bypass[i];
+	return NULL;
+}
+
+/* Notes a session of an account that walks through the fence. Whether it came back: one of its sessions had
+ * been killed before this sweep. */
+static bool note_walker(
+	struct flip *f, const struct flip_side *side, const struct facts_session *s, int nearlier)
+{
+	const struct facts_account *account = side == &f->old_side ? kill_bypass(f, s->user) : NULL;
+
+	if (!account)
+		return false;
+	f->walker = account;
+	f->walker_us = clock_us();
+	for (int i = 0; i < nearlier; i++)
+		if (!strcmp(f->victims[i].user, s->user) &&
+			!strcmp(f->victims[i].server, side->server->conf->name))
+			return true;
+	return false;
+}
+
+/* One sweep: kills everybody not exempt; *ret_left says how many it found. Goes on past single errors (E15).
+ * Its statements have their own limit: one that was cut short would cost the reaper's session. */
+static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_left, struct err *err)
+{
+	int nearlier = f->nvictims;
+	bool back = false;
+
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts_session *list = NULL;
+	int n = 0, left = 0;
+	enum act act = node_sessions(side->reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
+
+	if (act != ACT_DONE)
+		return flip_rc(act, err);
+	for (int i = 0; i < n; i++) {
+		struct err one = {0};
+
+		if (kill_exempt(f, side, &list[i]))
+			continue;
+		left++;
+		act = node_kill(side->reaper, list[i].id, false, flip_deadline(ROUND_TRIP_MS), &one);
+		if (act == ACT_UNKNOWN) {
+			*err = one;
+			return flip_rc(act, &one);
+		}
+		if (is_recorded(f, side, list[i].id))
+			continue;
+		back = note_walker(f, side, &list[i], nearlier) || back;
+		record_victim(f, side, &list[i]);
+	}
+	f->comebacks += back;
+	*ret_left = left;
+	return 0;
+}
+
+/* Whether those who walk through the fence have been away for long enough. */
+static bool silent(const struct flip *f)
+{
+	int64_t wanted_ms = f->comebacks ? ABSENCE_MS : SILENCE_MS;
+
+	return !f->walker || clock_us() - f->walker_us >= wanted_ms * 1000;
+}
+
+static int MAY_WAIT sweeps(struct flip *f, struct flip_side *side, int64_t limit_ms, bool patient,
+	bool *ret_none_left, struct err *err)
+{
+	int64_t deadline = flip_deadline(limit_ms), pause_us = 500;
+
+	for (;;) {
+		int left, rc = kill_sweep(f, side, &left, err);
+		if (rc < 0)
+			return rc;
+		*ret_none_left = left == 0 && (!patient || silent(f));
+		if (*ret_none_left || clock_us() + pause_us > deadline ||
+			(patient && f->comebacks >= COMEBACKS_MAX))
+			return 0;
+		rc = fiber_sleep_us(pause_us);
+		if (rc < 0)
+			return rc;
+		pause_us = pause_us < 20000 ? pause_us * 2 : pause_us;
+	}
+}
+
+int MAY_WAIT kill_all(
+	struct flip *f, struct flip_side *side, int64_t limit_ms, bool *ret_none_left, struct err *err)
+{
+	return sweeps(f, side, limit_ms, false, ret_none_left, err);
+}
+
+int MAY_WAIT kill_behind_fence(struct flip *f, bool *ret_none_left, struct err *err)
+{
+	const char *old = f->old_side.server->conf->name;
+	bool patient = !f->opened; /* applications are served: nothing would be gained by waiting */
+	int rc;
+
+	f->comebacks = 0;
+	rc = sweeps(f, &f->old_side, f->policy.kill_timeout_ms, patient, ret_none_left, err);
+	if (rc < 0 || *ret_none_left || !f->comebacks)
+		return rc;
+	if (!patient) {
+		flip_warn(f, "%s: account %s@%s walks through the fence and keeps coming back", old,
+			f->walker->user, f->walker->host);
+		return 0;
+	}
+	err_server(err, old);
+	err_hint(
+		err, "take READ ONLY ADMIN and SUPER from it, or stop what connects with it, and flip again");
+	return err_set(err, -EBUSY, "%s: account %s@%s walks through the fence and keeps coming back", old,
+		f->walker->user, f->walker->host);
+}
