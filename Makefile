@@ -177,7 +177,7 @@ lint:
 	$(Q)tools/man-tables --check
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
 
-PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 600 --timeout-method signal --durations=0 --durations-min=30
+PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method signal --durations=0 --durations-min=30
 # NAME=COMMAND, in this order: the cheap ones first.
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
 	"scenario=$(SCENARIO)" "kth=$(KTH)" "fuzz=$(MAKE) -s fuzz" \

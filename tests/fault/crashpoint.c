@@ -9,6 +9,8 @@
  *     FLIPD_JOURNAL_FAIL_AT=k      commit k fails as on a full disk, its repetitions too
  *     FLIPD_CRASH_FROM=start       count every commit of the process, for crashes in recovery; else see below
  *     FLIPD_CRASH_LOG=file         a line for each commit: "k full|normal verb:kind/step,..."
+ *     FLIPD_GATE_HOLDS=word        when the first commit that holds it has returned, FLIPD_GATE is made, and
+ *     FLIPD_GATE=file              the journal waits until somebody takes it away
  *
  * The journal (lib/store/journal_sql.c) commits by sqlite3_step() of a kept statement whose text is "COMMIT";
  * that call is what counts. Commits are counted from the first that holds the begin of a flip, "INSERT INTO
@@ -45,7 +47,7 @@
 static struct {
 	bool read, after;
 	long crash_at, fail_at;
-	const char *log, *crash_holds;
+	const char *log, *crash_holds, *gate_holds, *gate;
 
 	bool full, counting, failed;
 	long commit;
@@ -73,6 +75,8 @@ static void read_environment(void)
 	point.counting = from && strcmp(from, "start") == 0;
 	point.after = when && strcmp(when, "after") == 0;
 	point.log = getenv("FLIPD_CRASH_LOG");
+	point.gate_holds = getenv("FLIPD_GATE_HOLDS");
+	point.gate = getenv("FLIPD_GATE");
 	point.read = true;
 }
 
@@ -162,6 +166,21 @@ static bool crashes_here(void)
 	return point.commit == point.crash_at || (point.crash_holds && holds_word(point.crash_holds));
 }
 
+/* Once in a process; a test that has gone away does not hold it for ever. */
+static void pass_gate(void)
+{
+	int fd;
+
+	if (!point.gate || !point.gate_holds || !holds_word(point.gate_holds))
+		return;
+	point.gate_holds = NULL;
+	if ((fd = open(point.gate, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) < 0)
+		return;
+	(void)close(fd);
+	for (int i = 0; i < 100000 && access(point.gate, F_OK) == 0; i++)
+		(void)usleep(200);
+}
+
 static int commit(sqlite3_stmt *st, int (*real)(sqlite3_stmt *))
 {
 	bool again =
@@ -189,6 +208,7 @@ static int commit(sqlite3_stmt *st, int (*real)(sqlite3_stmt *))
 	if (crashes_here())
 		die(" KILLED after");
 	log_commit("");
+	pass_gate();
 	return rc;
 }
 

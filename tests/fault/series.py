@@ -190,9 +190,8 @@ class Series:
         transaction that holds the row with the flip's marker and the gaps of the writers' next rows. (A table lock can
         deadlock with the applier's own threads.)"""
         connection = self.new.connect()
-        statements = ["SELECT seq FROM app.log WHERE writer IN (0, 1, 2, 3, 4) AND seq > 1000000000 FOR UPDATE"]
-        if has_flips(self.new):
-            statements.insert(0, "SELECT * FROM flipd.flip FOR UPDATE")
+        statements = ["SELECT * FROM flipd.flips FOR UPDATE",
+                      "SELECT seq FROM app.log WHERE writer IN (0, 1, 2, 3, 4) AND seq > 1000000000 FOR UPDATE"]
 
         def hold():
             with connection.cursor() as cursor:
@@ -217,6 +216,27 @@ class Series:
         finally:
             if stopped:
                 new.query("START SLAVE SQL_THREAD")
+
+    # A flip stands still where drain has seen new keep up, and the fence is still to come: for what must be so then.
+
+    @property
+    def gate(self):
+        return os.path.join(self.daemon.dir, "gate")
+
+    def gated(self, **env):
+        """The environment for start(), or up(), that makes the first flip of that life stand still there."""
+        return dict(env, FLIPD_GATE=self.gate, FLIPD_GATE_HOLDS="record:noted/events")
+
+    def at_gate(self, child, act, timeout=30):
+        """Calls act() when the flip stands there, and lets it go on. False when it has ended, or flipd, before."""
+        def comes():
+            return os.path.exists(self.gate) or child.poll() is not None or not self.daemon.process.alive()
+        wait_for(comes, timeout, "the flip to come to the gate")
+        if not os.path.exists(self.gate):
+            return False
+        act()
+        os.unlink(self.gate)
+        return True
 
     def at_log(self, text, act, timeout=30, end=None, having=""):
         """Calls act() as soon as flipd's log has text (and having) in a line from now on, or from offset end on; False
@@ -297,15 +317,9 @@ def brief(flip):
     return json.dumps(keep, indent=1)
 
 
-def has_flips(server):
-    return server.query("SELECT 1 FROM information_schema.tables WHERE table_schema='flipd' AND table_name='flip'")
-
-
 def rows_left_open(server):
-    """The flips' rows that are not closed; the first flip creates their table."""
-    if not has_flips(server):
-        return []
-    return [r["state"] for r in server.query("SELECT state FROM flipd.flip WHERE state <> 'closed'")]
+    """The flips' rows that are not closed."""
+    return server.query("SELECT id, state FROM flipd.flips WHERE state <> 'closed'")
 
 
 def journal_text(daemon):

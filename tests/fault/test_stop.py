@@ -75,11 +75,11 @@ def test_told_to_stop_in_drain(make_series):
 def test_told_to_stop_in_the_blackout(make_series):
     """New's applier stands still: rolled back, before the stop has taken longer than max_blackout."""
     series = make_series(defaults={"max_blackout": "1s", "max_lag": "30s"})
-    assert series.up()
+    assert series.up(**series.gated())
     series.ready()
     with series.applier_to_hold() as hold:
         end, child = series.log_end(), series.flip()
-        assert series.at_log(" step=events ", hold, end=end)
+        assert series.at_gate(child, hold)
         assert series.at_log(" step=coordinates ", lambda: time.sleep(0.3), end=end)
         series.daemon.process.signal(signal.SIGTERM)
         stopped(series, 4)
