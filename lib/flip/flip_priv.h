@@ -65,6 +65,7 @@ struct flip_end_state { /* an endpoint's part */
 	bool begun;
 };
 
+#define HEARTBEAT_FAST_MS 20 /* of a flip, from lock to the fence */
 #define LISTENERS_MAX 16
 
 struct flip {
@@ -101,6 +102,8 @@ struct flip {
 	struct session *fence_probe;	    /* as the probe account, on old; warm before the fence */
 	struct facts old_facts, new_facts;  /* as preflight or drain last saw them */
 	struct provider_ctx ctx;
+
+	int64_t beat_before_ms; /* of old, before this flip made it beat fast */
 
 	/* what is noted for the undo */
 	char noted_scheduler[16];
@@ -229,6 +232,8 @@ enum act MAY_WAIT sess_quiet(
 /* steps_before.c */
 int MAY_WAIT side_take_lock(struct flip *, struct flip_side *, struct err *);
 int MAY_WAIT row_write(struct flip *, struct session *act, const char *state, struct err *);
+
+/* steps_drain.c */
 int64_t drain_lag_ms(
 	const struct facts *old_facts, const struct facts *new_facts); /* by heartbeat; 0 not known */
 
@@ -292,7 +297,7 @@ int MAY_WAIT verify_compare(struct flip *, struct err *);
 /* hooks.c */
 int MAY_WAIT hooks_run(struct flip *, const struct conf_list *, const char *action, bool must, struct err *);
 
-/* The rows, in table order; steps_before.c, steps_fence.c, steps_open.c, steps_after.c. */
+/* The rows, in table order; steps_before.c, steps_drain.c, steps_fence.c, ... */
 #define STEP_FN(name) int MAY_WAIT name(struct flip *, struct err *)
 STEP_FN(step_preflight);
 STEP_FN(step_lock);

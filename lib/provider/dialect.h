@@ -20,6 +20,7 @@ struct dialect_ctx {
 	int version;	    /* 101119; 0 not known yet: the oldest that is spoken */
 	uint32_t server_id; /* of the server that gets the statement; 0 not known */
 	bool schema_seen;   /* the tables were there when last looked: they may be named */
+	bool trx_wanted;    /* with the list of sessions, their open transactions */
 	bool origin_wanted; /* what a restart does to read_only is not known for this boot */
 };
 

@@ -62,20 +62,20 @@ static void begin_optional(struct strbuf *out)
 }
 
 /*
- * Three short reads rather than a join: half the time, and this one runs while a flip waits. INNODB_TRX is
- * the server's copy, up to 100 ms old. Who holds LOCK TABLES ... WRITE or a global read lock shows only where
- * the plugin METADATA_LOCK_INFO is loaded (LOCK TABLES ... READ does not hold the fence up).
+ * Three short reads rather than a join: half the time, and this one runs while a flip waits. Who holds LOCK
+ * TABLES ... WRITE or a global read lock shows only where the plugin METADATA_LOCK_INFO is loaded (LOCK
+ * TABLES ... READ does not hold the fence up). When INNODB_TRX may be read: node_trx.c.
  */
 void mariadb_sessions(const struct dialect_ctx *ctx, struct strbuf *out)
 {
-	(void)ctx;
 	strbuf_add(out, "SELECT ID AS process_id, USER AS user, HOST AS host, DB AS db, COMMAND AS command, "
 			"STATE AS state, "
 			"LEFT(INFO, 255) AS info, CAST(TIME_MS AS SIGNED) AS time_ms FROM "
-			"information_schema.PROCESSLIST; "
-			"SELECT trx_mysql_thread_id AS trx_session, trx_rows_modified AS trx_rows, "
-			"TIMESTAMPDIFF(MICROSECOND, trx_started, NOW(6)) DIV 1000 AS trx_age_ms "
-			"FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id <> 0");
+			"information_schema.PROCESSLIST");
+	if (ctx->trx_wanted)
+		strbuf_add(out, "; SELECT trx_mysql_thread_id AS trx_session, trx_rows_modified AS trx_rows, "
+				"TIMESTAMPDIFF(MICROSECOND, trx_started, NOW(6)) DIV 1000 AS trx_age_ms "
+				"FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id <> 0");
 	begin_optional(out);
 	strbuf_add(out,
 		"SELECT DISTINCT THREAD_ID AS locker FROM information_schema.METADATA_LOCK_INFO WHERE "

@@ -55,6 +55,7 @@ void node_free(struct node *n)
 		return;
 	free(n->cluster);
 	free(n->schema);
+	node_trx_free(n);
 	free(n);
 }
 

@@ -50,6 +50,7 @@ static enum act MAY_WAIT gather(struct session *s, unsigned what, struct arena *
 	*ret = (struct facts){0};
 	ctx.schema_seen = seen;
 	ctx.origin_wanted = !boot_noted(s->node, s->mark.server.boot_s);
+	ctx.trx_wanted = (what & FACTS_SESSIONS) && node_trx_due(s->node);
 	s->node->dialect->facts(&ctx, what, &sql);
 	enum act act = node_ask(s, &sql, "looking at the server", deadline_us, &r, err);
 	if (act != ACT_DONE)
@@ -61,6 +62,10 @@ static enum act MAY_WAIT gather(struct session *s, unsigned what, struct arena *
 			s, extra.error, err, "looking at the server: a GTID position that flipd cannot read");
 	if (!ret->id.hostname[0])
 		return node_refuse(s, -EPROTO, err, "looking at the server: the answer is incomplete");
+	if (ctx.trx_wanted)
+		node_trx_keep(s->node, ret->sessions, ret->nsessions);
+	else
+		node_trx_recall(s->node, ret->sessions, ret->nsessions);
 	fill_from_session(s, ret);
 	ret->boots_read_only = note_boot(s->node, s->mark.server.boot_s, &extra);
 	return ACT_DONE;
@@ -132,12 +137,17 @@ enum act node_sessions(struct session *s, struct arena *arena, int64_t deadline_
 	struct dialect_extra extra;
 	struct strbuf sql = {0};
 
+	ctx.trx_wanted = node_trx_due(s->node);
 	s->node->dialect->sessions(&ctx, &sql);
 	enum act act = node_ask(s, &sql, "listing the sessions", deadline_us, &r, err);
 	if (act != ACT_DONE)
 		return act;
 	struct facts *f = xcalloc(1, sizeof(*f));
 	s->node->dialect->read_facts(r, arena, f, &extra);
+	if (ctx.trx_wanted)
+		node_trx_keep(s->node, f->sessions, f->nsessions);
+	else
+		node_trx_recall(s->node, f->sessions, f->nsessions);
 	*ret = f->sessions;
 	*ret_n = f->nsessions;
 	free(f);

@@ -7,6 +7,15 @@
 #include "lib/provider/dialect.h"
 #include "lib/provider/node.h"
 
+struct node_trx {	 /* the open transactions as they were last read */
+	int64_t read_us; /* 0 never */
+	struct node_trx_open {
+		uint64_t session, rows;
+		int64_t age_ms;
+	} * open;
+	int nopen, cap;
+};
+
 struct node {
 	const struct conf_server *conf; /* borrowed */
 	char *cluster, *schema;
@@ -18,6 +27,7 @@ struct node {
 	bool boots_noted;
 	int64_t boots_boot_s;
 	int boots_read_only;
+	struct node_trx trx;
 };
 
 struct session {
@@ -44,6 +54,11 @@ enum act MAY_WAIT node_tell(
 	struct session *, struct strbuf *sql, const char *what, int64_t deadline_us, struct err *) MUSTCHECK;
 /* REFUSED with what, named after the node: for what the server's answer means. */
 enum act node_refuse(struct session *, int code, struct err *, const char *fmt, ...) PRINTF(4, 5);
+/* node_trx.c: whether the open transactions are to be read now; true counts as a reading. */
+bool node_trx_due(struct node *);
+void node_trx_keep(struct node *, const struct facts_session *, int n);
+void node_trx_recall(const struct node *, struct facts_session *, int n);
+void node_trx_free(struct node *);
 /* Hands a verb's own error on, unless the caller has an earlier one. */
 void node_pass_err(struct err *to, const struct err *from);
 void db_result_freep(struct db_result **);

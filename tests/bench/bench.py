@@ -6,6 +6,7 @@ without journal or proofs. Floor and flipd take turns. The blackout is what the 
 write acknowledged by old to the first by new. After each case every acknowledged write is checked."""
 
 import argparse
+import datetime
 import json
 import os
 import statistics
@@ -32,7 +33,8 @@ CASES = {
     "idle": {"says": "one light writer", "load": IDLE},
     "writers": {"says": "8 writers, one write each 5 ms", "load": BUSY},
     "applier": {"says": "8 writers as fast as they can, single-threaded applier", "load": FAST,
-                "options": {"slave_parallel_threads": "0"}, "warm_up": 0.3, "short_load": True},
+                "options": {"slave_parallel_threads": "0"}, "warm_up": 0.3, "short_load": True,
+                "same_backlog": True},
     "open_trx": {"says": "an idle open transaction with a change", "load": IDLE,
                  "blocker": (["START TRANSACTION", "UPDATE app.work SET n=n+1 WHERE id=5"], 3)},
     "update": {"says": "an UPDATE that runs 3 s in the way", "load": IDLE, "policy": PATIENT,
@@ -45,6 +47,8 @@ CASES = {
 
 class Floor:
     """tests/bench/floor as a tool of the bench."""
+
+    lead_s = 0.0
 
     def __init__(self, lab, far, zone):
         self.lab = lab
@@ -84,6 +88,10 @@ class Floor:
 
 
 class Flipd:
+    """lead_s: how long it took from the command to the fence, in the last flip."""
+
+    lead_s = 0.0
+
     def __init__(self, lab, far, zone, policy):
         cluster = {}
         if far:
@@ -97,9 +105,12 @@ class Flipd:
         self.daemon.wait_ready(to)
 
     def flip(self, to):
+        asked = time.time()
         answer = self.daemon.flip(to)
         if answer.code != 0:
             raise LabError("flipd: %r" % answer)
+        fence = next(step for step in answer.json["steps"] if step["name"] == "fence")
+        self.lead_s = datetime.datetime.fromisoformat(fence["started_at"].replace("Z", "+00:00")).timestamp() - asked
         return answer.json["blackout_ms"]
 
     def stop(self):
@@ -108,6 +119,8 @@ class Flipd:
 
 class Plain:
     """The careful flip in Python: to try the bench without flipd."""
+
+    lead_s = 0.0
 
     def __init__(self, lab):
         self.lab = lab
@@ -175,7 +188,7 @@ class Case:
         for tool, to, measured in schedule:
             machine = machines[tool]
             machine.prepare(to)
-            own = self.one_flip(machine, to)
+            own = self.one_flip(machine, to, self.floor_waits(machines) if tool == "floor" else 0)
             if measured:
                 self.own[tool].append(own)
         order = ["source"] + [to for _, to, _ in schedule]
@@ -187,10 +200,14 @@ class Case:
                 self.blackouts[tool].append(blackout)
         return self.result()
 
-    def one_flip(self, machine, to):
+    def floor_waits(self, machines):
+        """The floor fences at once. Where a backlog grows meanwhile it begins as late as flipd's last fence came."""
+        return max(m.lead_s for m in machines.values()) if self.spec.get("same_backlog") else 0
+
+    def one_flip(self, machine, to, waits):
         old = next(n for n in ("source", "target") if n != to)
         load = self.start_load() if self.spec.get("short_load") else None
-        time.sleep(self.spec.get("warm_up", 0.3))
+        time.sleep(self.spec.get("warm_up", 0.3) + waits)
         blocker = None
         if "blocker" in self.spec:
             statements, seconds = self.spec["blocker"]

@@ -288,6 +288,26 @@ def test_terminated_within_the_fence(scene):
 
 # What writes through the fence.
 
+def test_short_transactions_are_not_taken_for_a_long_one(scene):
+    """The server renews INNODB_TRX only when nobody has read it for 100 ms: while drain looks more often, each of the
+    writers' transactions would stay, and grow older, until drain_timeout."""
+    old, new = scene.set_out()
+    scene.flipd(defaults={"max_transaction_age": "400ms", "max_lag": "30s", "drain_timeout": "8s"})
+    load = scene.load(interval_ms=0.5)
+    client = scene.client(old, "batch", autocommit=False)
+    client.run("UPDATE app.work SET n=n+1 WHERE id=1")
+    begun = time.monotonic()
+    wait_for(lambda: time.monotonic() > begun + 0.5, 5, "the transaction to be older than allowed")
+    running = scene.start_flip(new)
+    wait_for(lambda: time.monotonic() > begun + 2, 5, "drain to have looked many times")
+    assert step(scene.last(), "drain")["state"] == "running", scene.last()["steps"]
+    client.run("COMMIT")
+    client.close()
+    running.end("done")
+    scene.goes_on(load, server=new)
+    scene.right(load, old, new)
+
+
 def test_an_account_that_keeps_coming_back(scene):
     """E14: READ ONLY ADMIN writes through the fence and connects anew after each kill: rolled back, with its name."""
     old, new = scene.set_out()
