@@ -165,11 +165,17 @@ demo: deps ## flips a disposable lab there, back and there again under load; KEE
 	$(Q)tools/flip-lab demo $(if $(KEEP),--keep)
 
 # --- tests ---------------------------------------------------------------------------------------------------
-.PHONY: check check-all check-build lint lab unit
+.PHONY: check check-all check-build lint lab unit scenario kth
 lab: $(LAB_BIN)
 
 unit: $(UNIT_BIN)
 	$(Q)rc=0; for t in $(UNIT_BIN); do $$t || rc=1; done; exit $$rc
+
+scenario: $(SCENARIO)
+	$(Q)$(SCENARIO)
+
+kth: $(KTH)
+	$(Q)$(KTH)
 
 lint:
 	$(Q)tools/check-layers
@@ -180,7 +186,8 @@ lint:
 PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method signal --durations=0 --durations-min=30
 # NAME=COMMAND, in this order: the cheap ones first.
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
-	"scenario=$(SCENARIO)" "kth=$(KTH)" "fuzz=$(MAKE) -s fuzz" \
+	"scenario=$(SCENARIO)" "kth=$(KTH)" \
+	"scenario-san=$(MAKE) -s SAN=1 -j2 scenario" "kth-san=$(MAKE) -s SAN=1 -j2 kth" "fuzz=$(MAKE) -s fuzz" \
 	"live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault"
 
 check-build:

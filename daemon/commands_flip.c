@@ -8,7 +8,9 @@
 #include "daemon/watch.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/base/str.h"
 
+#define HASTE_MS 15000
 #define RESOLVE_WAIT_MS 20000 /* recovering may last as long as a server is away; the answer then says so */
 
 static void on_event(struct run *run, const char *type, const struct wire *detail, void *arg)
@@ -74,6 +76,16 @@ static int read_flip(const struct request *r, struct flip_request *ret, bool *re
 	return 0;
 }
 
+/* A flip whose new serves and whose old follows does not keep the next one waiting for a dead name server. */
+static void MAY_WAIT hasten(struct request *r, struct watched *w)
+{
+	if (!w->run || !w->run->active || !flip_hasten(w->run->flip))
+		return;
+	struct run *run = run_ref(w->run);
+	(void)wait_until(r, run, has_returned, clock_us() + HASTE_MS * 1000);
+	run_unref(run);
+}
+
 /* Nothing else runs on the cluster and the daemon stays. */
 static int may_flip(const struct request *r, const struct watched *w, struct err *err)
 {
@@ -102,6 +114,10 @@ int command_flip(struct request *r, struct strbuf *ret, struct err *err)
 	int code = command_cluster(r, &w, err);
 	if (code == 0)
 		code = read_flip(r, &request, &no_wait, err);
+	if (code < 0)
+		return code;
+	hasten(r, w);
+	code = command_cluster(r, &w, err); /* anew: a reload may have come meanwhile */
 	if (code == 0)
 		code = may_flip(r, w, err);
 	if (code < 0)
@@ -181,7 +197,8 @@ static int read_word(const struct request *r, struct flip_word *ret, struct err 
 }
 
 /* A flip that recovers looks for itself; only one that has come to rest is looked through. */
-static int MAY_WAIT explain_text(struct run *run, char **ret_text, bool *ret_may_lose, struct err *err)
+static int MAY_WAIT explain_text(
+	struct run *run, const struct flip_word *word, char **ret_text, bool *ret_may_lose, struct err *err)
 {
 	struct strbuf b = {0};
 	int code = 0;
@@ -189,7 +206,7 @@ static int MAY_WAIT explain_text(struct run *run, char **ret_text, bool *ret_may
 	if (fiber_mutex_lock(&run->looking, CLOCK_FOREVER) < 0)
 		return err_set(err, -EIO, "interrupted");
 	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED) {
-		code = flip_explain(run->flip, ret_text, ret_may_lose, err);
+		code = flip_explain(run->flip, word, ret_text, ret_may_lose, err);
 	} else {
 		strbuf_addf(&b, "flip %s is %s: it looks again by itself until it can go on\n",
 			flip_id(run->flip), flip_state_name(flip_get_state(run->flip)));
@@ -199,12 +216,13 @@ static int MAY_WAIT explain_text(struct run *run, char **ret_text, bool *ret_may
 	return code;
 }
 
-static int MAY_WAIT explain(struct run *run, struct strbuf *ret, struct err *err)
+static int MAY_WAIT explain(
+	struct run *run, const struct flip_word *word, struct strbuf *ret, struct err *err)
 {
 	bool may_lose = false;
 	char *text = NULL;
 
-	if (explain_text(run, &text, &may_lose, err) < 0)
+	if (explain_text(run, word, &text, &may_lose, err) < 0)
 		return command_failed(err);
 	struct wire *o = wire_object();
 	wire_set_str(o, "flip", flip_id(run->flip));
@@ -246,6 +264,44 @@ static int MAY_WAIT go_on(
 	return 0;
 }
 
+/* No flip of ours: perhaps a row that another flipd left open. */
+static int MAY_WAIT foreign(
+	struct request *r, struct watched *w, const char *user, struct strbuf *ret, struct err *err)
+{
+	bool only_say = wire_get_bool(r->args, "explain");
+	char *text = NULL, id[64];
+	char name[64]; /* w may go while we wait */
+	struct live *live = live_use(w);
+
+	str_copy(name, sizeof(name), w->name);
+	int code = flip_foreign(live->cluster, !only_say, &text, id, sizeof(id), err);
+
+	if (code == 0)
+		cluster_poke(live->cluster);
+	live_done(live);
+	if (code == -ENOENT)
+		return code;
+	if (code < 0)
+		return command_failed(err);
+	struct wire *o = wire_object();
+	if (only_say) {
+		wire_set_str(o, "flip", id);
+		wire_set_str(o, "state", "unknown");
+		wire_set_str(o, "text", text);
+		wire_set_bool(o, "may_lose", false);
+	} else {
+		log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = name, .flip_id = id},
+			"its row, left open by another flipd, was closed by %s", user);
+		wire_set_str(o, "id", id);
+		wire_set_str(o, "cluster", name);
+		wire_set_str(o, "state", "ended");
+		wire_set_str(o, "outcome", "nothing_to_do");
+	}
+	command_answer(ret, o);
+	free(text);
+	return 0;
+}
+
 int command_resolve(struct request *r, struct strbuf *ret, struct err *err)
 {
 	struct flip_word word;
@@ -263,14 +319,12 @@ int command_resolve(struct request *r, struct strbuf *ret, struct err *err)
 		return err_set(err, -ENOENT, "%s: an unfinished flip could not be taken up: %s", w->name,
 			w->unreadable);
 	if (!w->run)
-		return err_set(err, -ENOENT,
-			"%s: this flipd's journal has no unfinished flip of it; an open row that "
-			"another journal left on a server is not taken over",
-			w->name);
+		return foreign(r, w, user, ret, err);
 	if (w->run->active && flip_get_state(w->run->flip) == FLIP_RUNNING)
 		return err_set(err, -EBUSY, "%s: flip %s is under way", w->name, flip_id(w->run->flip));
 	struct run *run = run_ref(w->run);
-	code = wire_get_bool(r->args, "explain") ? explain(run, ret, err) : go_on(r, run, &word, ret, err);
+	code = wire_get_bool(r->args, "explain") ? explain(run, &word, ret, err)
+						 : go_on(r, run, &word, ret, err);
 	run_unref(run);
 	return code;
 }

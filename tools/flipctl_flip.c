@@ -221,10 +221,8 @@ static struct wire *resolve_args(const struct ctl *ctl, bool explain)
 	struct wire *args = wire_object();
 
 	wire_set_str(args, "name", ctl->args[0]);
-	if (explain) {
+	if (explain)
 		wire_set_bool(args, "explain", true);
-		return args;
-	}
 	if (ctl->side) {
 		wire_set_str(args, "side", ctl->side);
 		wire_set_str(args, "as", ctl->as);

@@ -274,8 +274,10 @@ int MAY_WAIT flip_set_word(struct flip *f, const struct flip_word *word, struct 
 	return rc;
 }
 
-int MAY_WAIT flip_explain(struct flip *f, char **ret_text, bool *ret_may_lose, struct err *err)
+int MAY_WAIT flip_explain(
+	struct flip *f, const struct flip_word *word, char **ret_text, bool *ret_may_lose, struct err *err)
 {
+	const struct flip_word before = f->word;
 	struct strbuf b = {0};
 	struct look look;
 	struct recover_input in;
@@ -284,8 +286,13 @@ int MAY_WAIT flip_explain(struct flip *f, char **ret_text, bool *ret_may_lose, s
 
 	(void)err;
 	f->look_since_us = clock_us();
+	if (word && (word->said || word->accept_loss)) {
+		f->word = *word;
+		f->word.said = true;
+	}
 	look_both(f, &look);
 	look_input(f, &look, &in);
+	f->word = before;
 	recover_decide(&in, &d);
 	v[0] = &look.old_view;
 	v[1] = &look.new_view;

@@ -92,8 +92,22 @@ struct flip_word {
 	int64_t uid;
 };
 int MAY_WAIT flip_set_word(struct flip *, const struct flip_word *, struct err *) MUSTCHECK;
-/* What resolve would do now and what may be lost: plain text lines for the operator; freed by the caller. */
-int MAY_WAIT flip_explain(struct flip *, char **ret_text, bool *ret_may_lose, struct err *) MUSTCHECK;
+/*
+ * What resolve would do now, with this word (NULL: none), and what may be lost: plain text lines for the
+ * operator; freed by the caller.
+ */
+int MAY_WAIT flip_explain(
+	struct flip *, const struct flip_word *, char **ret_text, bool *ret_may_lose, struct err *) MUSTCHECK;
+/*
+ * An open row of a flip that no journal here knows. Closes it (act), or only says what it would do. 0:
+ * *ret_text is the caller's, ret_id (64 bytes) the flip's. -ENOENT: there is none; -EBUSY: that flip still
+ * runs; -EPERM: not exactly one side takes writes; or a server cannot be reached.
+ */
+int MAY_WAIT flip_foreign(
+	struct cluster *, bool act, char **ret_text, char *ret_id, size_t size, struct err *) MUSTCHECK;
+/* Another flip is wanted: what is left of this one and needs no proof (name servers, replicas) is left to the
+ * watcher, with a warning. True if it is that far: it then ends within seconds. */
+bool flip_hasten(struct flip *);
 /* Asks it to roll back. 0: it will (watch for its end); -EALREADY: too late, new is or may be open. */
 int flip_abort(struct flip *, const char *why, struct err *) MUSTCHECK;
 /* SIGTERM: before the fence aborts; within goes on; settling is left to the next start. */

@@ -81,6 +81,7 @@ struct flip {
 	enum flip_state state;
 	enum flip_outcome outcome;
 	bool rolling_back;
+	bool hasty; /* another flip waits for the end of this one */
 	int64_t started_wall_ms, ended_wall_ms;
 
 	struct flip_side old_side, new_side;

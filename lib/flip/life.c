@@ -355,6 +355,14 @@ bool flip_past_preflight(const struct flip *f)
 	return f->recovered || (s != STEP_PENDING && s != STEP_RUNNING);
 }
 
+bool flip_hasten(struct flip *f)
+{
+	if (f->outcome != FLIP_NO_OUTCOME || f->st[step_index("reverse")].status != STEP_DONE)
+		return false;
+	f->hasty = true;
+	return true;
+}
+
 bool flip_settling(const struct flip *f)
 {
 	return f->opened && f->state != FLIP_ENDED;

@@ -147,9 +147,12 @@ int MAY_WAIT step_repoint(struct flip *f, struct err *err)
 		fibers[i] = fiber_spawn("repoint", repoint_fiber, &w[i]);
 	}
 	for (int i = 0; i < n; i++) {
-		while (!fiber_done(fibers[i]) && rc != -ECANCELED)
+		while (!fiber_done(fibers[i]) && rc != -ECANCELED && !f->hasty)
 			rc = fiber_sleep_ms(5);
 		fiber_stop(fibers[i]);
+		if (f->hasty && !f->follows[i])
+			flip_warn(f, "replica %s does not follow %s yet", f->cluster->replicas[i].conf->name,
+				f->new_side.server->conf->name);
 	}
 	return rc;
 }

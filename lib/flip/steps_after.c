@@ -253,7 +253,7 @@ static int MAY_WAIT await_spread(struct flip *f, int i, struct err *err)
 		if (err->code == -ECANCELED)
 			return -ECANCELED;
 		flip_step_detail(f, "propagate", "%s", err_text(err));
-		if (clock_us() > end)
+		if (clock_us() > end || f->hasty)
 			return -ETIME;
 		int rc = fiber_sleep_ms(SPREAD_EVERY_MS);
 		if (rc < 0)

@@ -309,6 +309,14 @@ static void read_script(const char *path, struct script *s)
 	(void)fclose(file);
 }
 
+static void free_script(struct script *s)
+{
+	for (int i = 0; i < s->n; i++)
+		free(s->line[i]);
+	for (int i = 0; i < s->nvalues; i++)
+		free(s->values[i]);
+}
+
 static int run_apart(struct script *s, const char *value, bool tell)
 {
 	int status;
@@ -350,7 +358,9 @@ int main(int argc, char **argv)
 			passed += !rc;
 			failed += rc;
 		}
+		free_script(&s);
 	}
+	globfree(&found);
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed ? 1 : 0;
 }
