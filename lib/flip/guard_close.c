@@ -12,15 +12,16 @@ static enum act MAY_WAIT kill_clients(
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts_session *list = NULL;
-	int n = 0;
+	int n = 0, nids = 0;
 	enum act act = node_sessions(x, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
 
-	for (int i = 0; i < n && act != ACT_UNKNOWN; i++) {
-		struct err one = {0};
+	if (act != ACT_DONE)
+		return act;
+	uint64_t *ids = arena_alloc(a, ((size_t)n + 1) * sizeof(*ids));
+	for (int i = 0; i < n; i++)
 		if (!kill_exempt_user(&c->conf->policy, server, &list[i]))
-			act = node_kill(x, list[i].id, false, flip_deadline(ROUND_TRIP_MS), &one);
-	}
-	return act;
+			ids[nids++] = list[i].id;
+	return node_kill_many(x, ids, nids, flip_deadline(ROUND_TRIP_MS), err);
 }
 
 int MAY_WAIT flip_guard_close(struct cluster *c, enum conf_side side, struct err *err)

@@ -127,31 +127,28 @@ static bool note_walker(
 	return false;
 }
 
-/* One sweep: kills everybody not exempt; *ret_left says how many it found. Goes on past single errors (E15).
- * Its statements have their own limit: one that was cut short would cost the reaper's session. */
+/* One sweep: kills everybody not exempt, in one round trip; *ret_left says how many it found. Its statements
+ * have their own limit: one that was cut short would cost the reaper's session. */
 static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_left, struct err *err)
 {
-	int nearlier = f->nvictims;
-	bool back = false;
-
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts_session *list = NULL;
-	int n = 0, left = 0;
+	int n = 0, left = 0, nearlier = f->nvictims;
+	bool back = false;
 	enum act act = node_sessions(side->reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
 
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
-	for (int i = 0; i < n; i++) {
-		struct err one = {0};
-
-		if (kill_exempt(f, side, &list[i]))
-			continue;
-		left++;
-		act = node_kill(side->reaper, list[i].id, false, flip_deadline(ROUND_TRIP_MS), &one);
-		if (act == ACT_UNKNOWN) {
-			*err = one;
-			return flip_rc(act, &one);
+	uint64_t *ids = arena_alloc(a, ((size_t)n + 1) * sizeof(*ids));
+	for (int i = 0; i < n; i++)
+		if (!kill_exempt(f, side, &list[i])) {
+			list[left] = list[i];
+			ids[left++] = list[i].id;
 		}
+	act = node_kill_many(side->reaper, ids, left, flip_deadline(ROUND_TRIP_MS), err);
+	if (act == ACT_UNKNOWN)
+		return flip_rc(act, err);
+	for (int i = 0; i < left; i++) {
 		if (is_recorded(f, side, list[i].id))
 			continue;
 		back = note_walker(f, side, &list[i], nearlier) || back;
@@ -176,7 +173,7 @@ static int MAY_WAIT sweeps(struct flip *f, struct flip_side *side, int64_t limit
 	int64_t deadline = flip_deadline(limit_ms), pause_us = 500;
 
 	for (;;) {
-		int left, rc = kill_sweep(f, side, &left, err);
+		int left = 0, rc = kill_sweep(f, side, &left, err);
 		if (rc < 0)
 			return rc;
 		*ret_none_left = left == 0 && (!patient || silent(f));

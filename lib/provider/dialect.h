@@ -106,6 +106,7 @@ struct dialect {
 	void (*table_value)(const struct dialect_ctx *, const char *table, enum dialect_value,
 		int64_t limit_ms, struct strbuf *); /* value */
 	void (*kill)(const struct dialect_ctx *, uint64_t id, bool query_only, struct strbuf *);
+	void (*kill_many)(const struct dialect_ctx *, const uint64_t *ids, int n, struct strbuf *);
 	void (*session_there)(
 		const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *); /* there */
 

@@ -91,6 +91,18 @@ static void mariadb_kill(const struct dialect_ctx *ctx, uint64_t id, bool query_
 	strbuf_addf(out, "KILL HARD %s %" PRIu64, query_only ? "QUERY" : "CONNECTION", id);
 }
 
+/* An error of one, gone already (1094) or not to be killed (1095), does not keep the next from being killed.
+ */
+static void mariadb_kill_many(const struct dialect_ctx *ctx, const uint64_t *ids, int n, struct strbuf *out)
+{
+	strbuf_add(out, "BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; ");
+	for (int i = 0; i < n; i++) {
+		mariadb_kill(ctx, ids[i], false, out);
+		strbuf_add(out, "; ");
+	}
+	strbuf_add(out, "END");
+}
+
 /* A session leaves the process list only when its clean-up (roll back, named locks) has ended. */
 static void mariadb_session_there(
 	const struct dialect_ctx *ctx, uint64_t id, const char *account, struct strbuf *out)
@@ -393,6 +405,7 @@ const struct dialect dialect_mariadb = {
 	.read_channel = mariadb_read_channel,
 	.try_reverse_remove = mariadb_try_reverse_remove,
 	.kill = mariadb_kill,
+	.kill_many = mariadb_kill_many,
 	.session_there = mariadb_session_there,
 	.heartbeat = mariadb_heartbeat,
 	.prepare_look = mariadb_prepare_look,

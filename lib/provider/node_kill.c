@@ -7,6 +7,7 @@
 #include "lib/provider/node_priv.h"
 
 #define GONE_POLL_MS 5
+#define AT_ONCE_MOST 200 /* keeps the statement short */
 
 enum act node_kill(struct session *s, uint64_t id, bool query_only, int64_t deadline_us, struct err *err)
 {
@@ -21,6 +22,19 @@ enum act node_kill(struct session *s, uint64_t id, bool query_only, int64_t dead
 		return ACT_DONE;
 	if (act != ACT_DONE)
 		node_pass_err(err, &e);
+	return act;
+}
+
+enum act node_kill_many(struct session *s, const uint64_t *ids, int n, int64_t deadline_us, struct err *err)
+{
+	struct dialect_ctx ctx = session_ctx(s);
+	enum act act = ACT_DONE;
+
+	for (int i = 0; i < n && act == ACT_DONE; i += AT_ONCE_MOST) {
+		struct strbuf sql = {0};
+		s->node->dialect->kill_many(&ctx, ids + i, n - i < AT_ONCE_MOST ? n - i : AT_ONCE_MOST, &sql);
+		act = node_tell(s, &sql, "killing sessions", deadline_us, err);
+	}
 	return act;
 }
 

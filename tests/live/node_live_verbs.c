@@ -188,9 +188,9 @@ static void write_rows(void)
 	DONE(node_row_write(a->act, &row, IN(1000), &err));
 	row.marker = 2;
 	DONE(node_row_write(a->act, &row, IN(1000), &err));
+	await_replica(b, a); /* the table was renamed and renamed back */
 	REFUSED(node_row_write(b->act, &row, IN(1000), &err));
 	CHECK(err.code == -EROFS);
-	await_replica(b, a);
 	DONE(node_row_read(b->act, NULL, IN(1000), &got, &err));
 	CHECK(got.marker == 2 && str_eq(got.id, "7") && str_eq(got.host, row.host) &&
 		str_eq(got.state, "running"));
@@ -248,6 +248,28 @@ static void sleeper(void *arg)
 	CHECK(node_wait_position(s, &never, 20000, IN(20000), &e) != ACT_DONE);
 }
 
+/* More than go into one statement, and the first of them is nobody. */
+static void kill_many(struct side *a)
+{
+	struct session *victims[3];
+	uint64_t ids[303], holder;
+
+	for (int i = 0; i < 300; i++)
+		ids[i] = 4000000000 + (uint64_t)i;
+	for (int i = 0; i < 3; i++) {
+		victims[i] = open_as(a, SESSION_ACT, NULL);
+		ids[300 + i] = session_get_mark(victims[i])->id;
+	}
+	DONE(node_kill_many(a->reaper, ids, 303, IN(3000), &err));
+	DONE(node_kill_many(a->reaper, ids, 0, IN(3000), &err));
+	for (int i = 0; i < 3; i++) {
+		struct err e = {0};
+		CHECK(node_lock_holder(victims[i], IN(1000), &holder, &e) == ACT_UNKNOWN &&
+			!session_alive(victims[i]));
+		session_close(victims[i]);
+	}
+}
+
 void exercise_kill(void)
 {
 	struct side *a = &sides[A];
@@ -291,4 +313,5 @@ void exercise_kill(void)
 	DONE(node_kill(a->reaper, mark.id, false, IN(1000), &err)); /* 1094 */
 	REFUSED(node_kill_own(a->reaper, session_get_mark(a->reaper), IN(1000), &err));
 	session_close(victim);
+	kill_many(a);
 }
