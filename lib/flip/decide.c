@@ -146,6 +146,7 @@ static int MAY_WAIT begin_journal(struct flip *f, struct err *err)
 	wire_set_str(d, "user", f->request.user);
 	wire_set_int(d, "uid", f->request.uid);
 	wire_set_int(d, "pid", f->request.pid);
+	wire_set_int(d, "max_blackout_ms", f->policy.max_blackout_ms);
 	if (rc < 0) {
 		wire_free(d);
 		return rc;

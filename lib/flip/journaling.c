@@ -210,6 +210,7 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		copy_str(f->request.user, sizeof(f->request.user), d, "user");
 		f->request.uid = wire_get_int(d, "uid", 0);
 		f->request.pid = wire_get_int(d, "pid", 0);
+		f->policy.max_blackout_ms = wire_get_int(d, "max_blackout_ms", f->policy.max_blackout_ms);
 	} else if (str_eq(r->kind, "session"))
 		replay_session(f, d);
 	else if (str_eq(r->kind, "row"))

@@ -15,6 +15,7 @@
 
 #define HUSH_US 20000	    /* a blackout that lasts longer is told of while it lasts */
 #define BLOCKER_GRACE_MS 10 /* statements that end by themselves by then are let go */
+#define BLOCKER_SURE_MS 100 /* one that has run that long is what holds the fence up */
 
 /* --- fence
  * --------------------------------------------------------------------------------------------------- */
@@ -289,28 +290,28 @@ static bool may_block(const struct flip *f, const struct facts_session *s, bool 
 	return s->trx_rows || !strcasecmp(s->command, "Query");
 }
 
-static int add_blockers(struct flip *f, const struct facts_session *list, int n, bool idle)
+/* Up to four more of them; how long the one that runs longest has been at it. */
+static int64_t add_blockers(struct flip *f, const struct facts_session *list, int n, bool idle)
 {
-	size_t len = 0, size = sizeof(f->blockers_seen);
-	int named = 0;
+	size_t len = strlen(f->blockers_seen), size = sizeof(f->blockers_seen);
+	int64_t longest_ms = 0;
 
-	for (int i = 0; i < n && named < 4 && len < size - 64; i++) {
+	for (int i = 0, named = 0; i < n && named < 4 && len < size - 64; i++) {
 		const struct facts_session *s = &list[i];
+		const char *what = idle ? "idle: LOCK TABLES?" : s->info[0] ? s->info : s->command;
 		if (!may_block(f, s, idle))
 			continue;
+		named++;
+		longest_ms = s->time_ms > longest_ms ? s->time_ms : longest_ms;
 		len += (size_t)snprintf(f->blockers_seen + len, size - len,
-			"%ssession %llu of %s (%.20s, %.1f s)", named++ ? ", " : "",
-			(unsigned long long)s->id, s->user,
-			idle	     ? "idle: LOCK TABLES?"
-			: s->info[0] ? s->info
-				     : s->command,
-			(double)s->time_ms / 1000);
+			"%ssession %llu of %s (%.20s, %.1f s)", len ? ", " : "", (unsigned long long)s->id,
+			s->user, what, (double)s->time_ms / 1000);
 	}
-	return named;
+	return longest_ms;
 }
 
 /* Names the sessions that hold the fence up, as far as they show: running writers and open transactions;
- * where there are none, the idle ones. */
+ * where none has run for long, the idle ones too. */
 static void MAY_WAIT name_blockers(struct flip *f)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
@@ -321,7 +322,7 @@ static void MAY_WAIT name_blockers(struct flip *f)
 	if (node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) !=
 		ACT_DONE)
 		return;
-	if (add_blockers(f, list, n, false) == 0)
+	if (add_blockers(f, list, n, false) < BLOCKER_SURE_MS)
 		(void)add_blockers(f, list, n, true);
 }
 

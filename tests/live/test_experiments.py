@@ -54,6 +54,22 @@ def test_e1_the_orphan_is_killed_and_new_never_opens(scene):
     scene.right(load, old)
 
 
+def test_the_limit_of_the_command_outlives_flipd(scene):
+    """--max-blackout is in the journal: recovery does not hold old closed for the configured 30 s."""
+    old, new = scene.set_out()
+    scene.flipd(held=True, defaults={"max_blackout": "30s"})
+    load = scene.load(interval_ms=4)
+    holder, running = scene.held_flip(new, "--max-blackout", "2s")
+    await_statement(new, OPENING)
+    scene.daemon.kill()
+    running.child.communicate(timeout=10)
+    scene.daemon.start()
+    scene.await_end("rolled_back", timeout=15)
+    holder.run("UNLOCK TABLES")
+    scene.goes_on(load, server=old)
+    scene.right(load, old)
+
+
 def test_e1_the_orphan_opens_new_before_the_restart(scene):
     """E1a: with the intent durable new may open; the next flipd finds it open and goes on from there."""
     old, new = scene.set_out()
