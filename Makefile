@@ -188,7 +188,8 @@ PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method s
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
 	"scenario=$(SCENARIO)" "kth=$(KTH)" \
 	"scenario-san=$(MAKE) -s SAN=1 -j2 scenario" "kth-san=$(MAKE) -s SAN=1 -j2 kth" "fuzz=$(MAKE) -s fuzz" \
-	"live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault"
+	"live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault" \
+	"soak=$(PY) tests/fault/soak.py --flips $(if $(FLIPD_CHECK_ALL),500,40)"
 
 check-build:
 	$(Q)$(MAKE) --no-print-directory -j2 all lab $(LIVE_BIN) $(FAULT_BIN) $(SHIM) $(UNIT_BIN) $(SCENARIO) $(KTH) $(FUZZ_BIN)
@@ -200,6 +201,11 @@ check: deps ## the one test command: everything, in a bounded form
 check-all: deps ## the same without bounds
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)FLIPD_CHECK_ALL=1 $(PY) tests/check.py $(SUITES)
+
+.PHONY: soak
+soak: deps ## flips under load with faults drawn at random; FLIPS=50, SEED=1
+	$(Q)$(MAKE) --no-print-directory check-build
+	$(Q)$(PY) tests/fault/soak.py --flips $(or $(FLIPS),50) --seed $(or $(SEED),1)
 
 # --- bench ---------------------------------------------------------------------------------------------------
 .PHONY: bench
