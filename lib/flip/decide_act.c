@@ -264,6 +264,8 @@ enum decide_next MAY_WAIT decide_stuck(struct flip *f, const struct recover_deci
 	err_set(&err, -EIO, "%s", d->why);
 	err_hint(&err, "see what both servers show, mend it, then: flipctl resolve %s", f->conf->name);
 	flip_fail(f, f->error_step[0] ? f->error_step : "", &err);
+	if (!f->error.hint[0]) /* what went wrong first says why, not what to do now */
+		err_hint(&f->error, "%s", err.hint);
 	decide_end(f, FLIP_OUTCOME_STUCK);
 	return DECIDE_ENDED;
 }

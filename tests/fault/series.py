@@ -2,8 +2,10 @@
 whatever side is master then to the other. At the end the checker looks at every write that was acknowledged."""
 
 import contextlib
+import itertools
 import json
 import os
+import signal
 import sqlite3
 import time
 from collections import Counter
@@ -12,12 +14,13 @@ from tests.fault.openings import Openings
 from tests.lab import places
 from tests.lab.checker import check
 from tests.lab.lab import ZONES
-from tests.lab.proc import LabError, wait_for
+from tests.lab.proc import LabError, Process, wait_for
 
 ALL = os.environ.get("FLIPD_CHECK_ALL") == "1"
 SUMMARY = []  # lines for the end of the run
 OUTCOMES = {"done", "rolled_back", "aborted"}
 WRITABLE_WITHIN_S = 10
+LINES = 20  # the first address of the lines that can be cut
 POLICY = {"heartbeat": {"interval": "100ms"}}
 # Without io_uring: what it was given may be written after its process was killed, while the next one starts already.
 # Once in some hundred kills InnoDB found its files corrupt with it (10.11.19), never without; not proven to be the cause.
@@ -33,8 +36,10 @@ class Series:
         self.lab, self.daemon, self.openings, self.loads = lab, None, None, []
         self.order, self.outcomes, self.cases, self.slowest_s = ["source"], Counter(), 0, 0.0
         self.last_id, self.excused, self.prefix = None, 0.0, []
+        self.reached, self.lines = {}, {}
 
-    def build(self, defaults=None, replicas=(), zones=ZONES[:1], writers=4, interval_ms=20.0, by_name=True, **servers):
+    def build(self, defaults=None, replicas=(), zones=ZONES[:1], writers=4, interval_ms=20.0, by_name=True, lines=False,
+              **servers):
         """A lab with its daemon, not started, and writers, started: some try both sides in turn, one goes by name."""
         lab = self.lab
         lab.cluster(replicas=list(replicas), options=SERVERS, **servers)
@@ -42,6 +47,8 @@ class Series:
             for server in lab.servers.values():
                 server.unlogged(["GRANT SELECT ON app.* TO 'flipd'@'%'"])
         lab.dns(zones=zones)
+        if lines:
+            self.draw_lines()
         self.daemon = self.new_daemon("flipd", defaults)
         if writers:
             self.loads.append(lab.load(name="both", writers=writers, interval_ms=interval_ms))
@@ -53,7 +60,29 @@ class Series:
 
     def new_daemon(self, name, defaults=None, daemon=None):
         return self.lab.flipd(start=False, name=name, daemon=dict({"poll_interval": "100ms"}, **(daemon or {})),
-                              defaults=dict(POLICY, **(defaults or {})))
+                              defaults=dict(POLICY, **(defaults or {})), cluster=self.reached)
+
+    def draw_lines(self):
+        """flipd reaches each side, and each side the other, over a line of its own that can be cut."""
+        lab = self.lab
+        for number, (who, side) in enumerate(itertools.product(("flipd", "replica"), ("source", "target"))):
+            at, server = lab.address(LINES + number), lab.servers[side]
+            line = Process([places.built("tests/bench/delay"), "--ms", "0",
+                            "%s:%d=%s:%d" % (at, lab.port, server.address, lab.port)],
+                           os.path.join(lab.dir, "line-%d.log" % number), lab.pids)
+            wait_for(lambda l=line: "ready" in l.log_tail(), 10, "the line")
+            self.lines[who, side] = line
+            self.reached.setdefault(side, {})["host" if who == "flipd" else "replication_address"] = \
+                at if who == "flipd" else "%s:%d" % (at, lab.port)
+            if who == "replica":
+                lab.also_reached[side] = [(at, lab.port)]
+        target = lab.servers["target"]
+        target.query("STOP SLAVE")
+        target.follow(lab.servers["source"], lab.gtid, host=lab.also_reached["source"][0][0])
+
+    def cut(self, who, side, cut=True):
+        """TCP sees a partition: what is under way arrives when it is over."""
+        self.lines[who, side].signal(signal.SIGUSR1 if cut else signal.SIGUSR2)
 
     # One case.
 
@@ -158,7 +187,8 @@ class Series:
         master, standby = self.old, self.new
         assert self.lab.master() is master, "%s: %s is open" % (where, self.lab.master().name)
         status = standby.replica_status()
-        assert status and status["Master_Host"] == master.address, "%s: %s" % (where, status)
+        hosts = [master.address] + [at for at, _ in self.lab.also_reached.get(master.name, [])]
+        assert status and status["Master_Host"] in hosts, "%s: %s" % (where, status)
         try:
             standby.wait_replicating(10)
             standby.wait_gtid(master.gtid(), 20)

@@ -41,6 +41,8 @@ static void remember(struct flip *f)
 	w.blackout_us = flip_blackout_us(f);
 	w.ended = w.state == FLIP_ENDED || w.state == FLIP_STUCK;
 	w.ended_us = vtime_us();
+	if (w.state == FLIP_STUCK && !wire_get_str(wire_get(doc, "error"), "hint"))
+		violation("stuck, and nobody is told what to do: %s", text);
 	note("the flip is %s, %s", flip_state_name(w.state),
 		flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "no outcome");
 	wire_free(doc);

@@ -1,0 +1,44 @@
+"""The network between flipd, old and new is cut when a step begins, and comes back; with writers running, which reach
+both sides all the time. What was under way when a line was cut arrives when it is back: statements too."""
+
+import time
+
+import pytest
+
+from tests.fault.series import ALL, OUTCOMES, WRITABLE_WITHIN_S, other
+from tests.fault.test_servers import end_of_flip
+from tests.lab.proc import wait_for
+
+MAX_BLACKOUT_S = 1
+STEPS = ("drain", "fence", "coordinates", "endpoints", "intent", "open", "detach", "reverse", "finish")
+FEW = {"flipd-old": ("fence", "endpoints", "intent", "open", "reverse"),
+       "flipd-new": ("drain", "coordinates", "intent", "open", "detach"),
+       "old-new": ("fence", "intent", "reverse"),
+       "all": ("fence", "intent", "open")}
+
+
+def lines_of(series, what):
+    """(who, side) of each line: who asks, flipd or the replica, and whom."""
+    old, new = series.master, other(series.master)
+    return {"flipd-old": [("flipd", old)], "flipd-new": [("flipd", new)], "old-new": [("replica", old), ("replica", new)],
+            "all": [(who, side) for who in ("flipd", "replica") for side in (old, new)]}[what]
+
+
+@pytest.mark.parametrize("what", sorted(FEW))
+def test_the_network_is_cut(make_series, what):
+    """For longer than max_blackout, and for a moment."""
+    series = make_series(lines=True, defaults={"max_blackout": "%ds" % MAX_BLACKOUT_S, "max_lag": "30s"})
+    assert series.up()
+    for step in STEPS if ALL else FEW[what]:
+        for seconds in (0.3, MAX_BLACKOUT_S + 1.5):
+            series.ready()
+            lines, end, child = lines_of(series, what), series.log_end(), series.flip()
+            struck = series.at_log(" step=%s " % step, lambda: [series.cut(*line) for line in lines], end=end)
+            time.sleep(seconds if struck else 0)
+            for line in lines:
+                series.cut(*line, cut=False)
+            back = time.monotonic()
+            flip = end_of_flip(series, child)
+            wait_for(lambda: series.openings.only_open(back), WRITABLE_WITHIN_S, "one writable side")
+            series.judge(flip, "%s cut for %g s at %s%s" % (what, seconds, step, "" if struck else ", not met"), OUTCOMES)
+    series.finish("%s cut at a step" % what)
