@@ -10,6 +10,7 @@ from tests.fault.test_servers import end_of_flip
 from tests.lab.proc import wait_for
 
 MAX_BLACKOUT_S = 1
+LONGER_THAN_ROUND_TRIPS_S = 6
 STEPS = ("drain", "fence", "coordinates", "endpoints", "intent", "open", "detach", "reverse", "finish")
 FEW = {"flipd-old": ("fence", "endpoints", "intent", "open", "reverse"),
        "flipd-new": ("drain", "coordinates", "intent", "open", "detach"),
@@ -42,3 +43,25 @@ def test_the_network_is_cut(make_series, what):
             wait_for(lambda: series.openings.only_open(back), WRITABLE_WITHIN_S, "one writable side")
             series.judge(flip, "%s cut for %g s at %s%s" % (what, seconds, step, "" if struck else ", not met"), OUTCOMES)
     series.finish("%s cut at a step" % what)
+
+
+@pytest.mark.parametrize("what", sorted(FEW))
+def test_the_network_is_cut_right_before_the_fence(make_series, what):
+    """For longer than any round trip may take. Before the fence nothing stands still, and a flip may wait for what it
+    asks; after it max_blackout counts, and what new has not got from old it cannot open with."""
+    series = make_series(lines=True, defaults={"max_blackout": "%ds" % MAX_BLACKOUT_S, "max_lag": "30s"})
+    for _ in range(3 if ALL else 1):
+        assert series.up(**series.gated())
+        series.ready()
+        lines, child = lines_of(series, what), series.flip()
+        assert series.at_gate(child, lambda: [series.cut(*line) for line in lines])
+        time.sleep(LONGER_THAN_ROUND_TRIPS_S)
+        for line in lines:
+            series.cut(*line, cut=False)
+        back = time.monotonic()
+        flip = end_of_flip(series, child)
+        wait_for(lambda: series.openings.only_open(back), WRITABLE_WITHIN_S, "one writable side")
+        allowed = {"rolled_back"} if what == "old-new" else OUTCOMES
+        series.judge(flip, "%s cut right before the fence" % what, allowed)
+        assert series.daemon.stop() == 0
+    series.finish("%s cut right before the fence" % what)
