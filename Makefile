@@ -145,7 +145,7 @@ BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ar
 	libyaml-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev
 TEST_DEBS := libcmocka-dev mariadb-server-core mariadb-client-core bind9 bind9-dnsutils openssl iproute2 nftables \
 	python3 python3-pytest python3-pytest-timeout python3-pymysql python3-dnspython python3-yaml universal-ctags clang-format-14 \
-	clang-14 libclang-rt-14-dev mandoc procps
+	clang-14 libclang-rt-14-dev mandoc procps spin
 DEBS := $(BUILD_DEBS) $(TEST_DEBS)
 
 .PHONY: deps
@@ -180,7 +180,7 @@ lint:
 PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method signal --durations=0 --durations-min=30
 # NAME=COMMAND, in this order: the cheap ones first.
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
-	"scenario=$(SCENARIO)" "kth=$(KTH)" "fuzz=$(MAKE) -s fuzz" \
+	"scenario=$(SCENARIO)" "kth=$(KTH)" "fuzz=$(MAKE) -s fuzz" "model=$(PY) tests/model/run.py" \
 	"live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault"
 
 check-build:
