@@ -597,10 +597,11 @@ active proctype flipd()
 {
 end:
 	do
-	/* fence: new proven closed, its own position noted (0: baseline and way back), the record on disk first */
+	/* fence: new proven closed and without transactions of its own (preflight), its own position noted (0: baseline
+	 * and way back), the record on disk first */
 	:: atomic { pc == S_BEGIN ->
 		if
-		:: REACH(NEW) && HOLDS(NEW) && ro[NEW] -> pc = S_JFENCE
+		:: REACH(NEW) && HOLDS(NEW) && ro[NEW] && !newlog -> pc = S_JFENCE
 		:: else -> pc = D
 		fi }
 	:: atomic { pc == S_JFENCE -> jF = 1; pc = S_FENCE }
@@ -746,7 +747,7 @@ active proctype prover()
 end:
 	do
 	:: atomic { (pc == S_SYNC || pc == S_OPEN || pc == W_OPEN) && !PROVEN -> pc = D }
-	:: atomic { pc == S_SYNC && REACH(NEW) && !ro[NEW] -> pc = D }
+	:: atomic { (pc == S_SYNC || pc == S_OPEN) && REACH(NEW) && !ro[NEW] -> pc = D }
 	od
 }
 #endif
@@ -917,6 +918,12 @@ end:
 		A = 0;
 		B = 0;
 		snap = 0;
+#ifdef MUTANT_INTENT_NOT_DURABLE
+		jI = 0;
+#endif
+#ifdef MUTANT_REVOKED_NOT_DURABLE
+		jR = 0;
+#endif
 		if
 		:: !jI && hasfin -> hasfin = 0 /* the machine, too: what was not durable is gone */
 		:: skip
