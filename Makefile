@@ -145,7 +145,7 @@ BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ar
 	libyaml-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev
 TEST_DEBS := libcmocka-dev mariadb-server-core mariadb-client-core bind9 bind9-dnsutils openssl iproute2 nftables \
 	python3 python3-pytest python3-pytest-timeout python3-pymysql python3-dnspython python3-yaml universal-ctags clang-format-14 \
-	clang-14 libclang-rt-14-dev mandoc procps
+	clang-14 libclang-rt-14-dev mandoc procps spin
 DEBS := $(BUILD_DEBS) $(TEST_DEBS)
 
 .PHONY: deps
@@ -188,7 +188,7 @@ PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method s
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
 	"scenario=$(SCENARIO)" "kth=$(KTH)" \
 	"scenario-san=$(MAKE) -s SAN=1 -j2 scenario" "kth-san=$(MAKE) -s SAN=1 -j2 kth" "fuzz=$(MAKE) -s fuzz" \
-	"live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault" \
+	"model=$(PY) tests/model/run.py" "live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault" \
 	"soak=$(PY) tests/fault/soak.py --flips $(if $(FLIPD_CHECK_ALL),500,40)"
 
 check-build:

@@ -223,6 +223,13 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 	return settle(f, d, l);
 }
 
+/* Whether new was opened by another than this flip (a restart, a hand) before it had old's final position:
+ * while old is out of reach it is neither taken for opened nor cut off from what it lacks. */
+static bool MAY_WAIT opened_early(struct flip *f, struct look *l, struct err *err)
+{
+	return l->new_view.seen.writable && !f->opened && !tail_applied(f, err);
+}
+
 /* New serves; what needs old waits until it answers. */
 enum decide_next MAY_WAIT decide_forward_blind(
 	struct flip *f, const struct recover_decision *d, struct look *l)
@@ -231,6 +238,8 @@ enum decide_next MAY_WAIT decide_forward_blind(
 	bool applied;
 
 	(void)d;
+	if (opened_early(f, l, &err))
+		return decide_failed(f, "new took writes before it had all of old's", &err);
 	applied = relay_applied(f);
 	if (!l->new_view.seen.writable && (intend(f, &err) < 0 || open_new_now(f, &err) < 0))
 		return decide_failed(f, "new could not be opened", &err);
@@ -252,6 +261,8 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recove
 	struct err err = {0};
 
 	f->old_out = true;
+	if (opened_early(f, l, &err))
+		return decide_stuck(f, d, l);
 	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
 		return decide_failed(f, "new could not be opened again", &err);
 	if (!f->opened)

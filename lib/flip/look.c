@@ -117,6 +117,18 @@ static void MAY_WAIT cut_short(struct fiber *fiber, int64_t patience_ms)
 	fiber_cancel(fiber);
 }
 
+/* An operator's word stands for a side that does not answer. One that answers is closed first, where it is
+ * open against the word (this look still says so); out of reach once more, it may be anything, and needs a
+ * new word. */
+static void hold_word(struct flip *f, struct look_side *v)
+{
+	if (!f->word.said || f->word.side != v->side->side)
+		return;
+	v->seen.word = f->word.word;
+	if (v->seen.up && f->word.word != RECOVER_WORD_NONE)
+		f->word.said = f->word.accept_loss = false;
+}
+
 void MAY_WAIT look_both(struct flip *f, struct look *ret)
 {
 	struct look_side *v[] = {&ret->old_view, &ret->new_view};
@@ -135,8 +147,7 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 		cut_short(fibers[1], NEW_PATIENCE_MS);
 	fiber_join(fibers[1]);
 	for (int i = 0; i < 2; i++)
-		if (f->word.said && f->word.side == v[i]->side->side && !v[i]->seen.up)
-			v[i]->seen.word = f->word.word;
+		hold_word(f, v[i]);
 }
 
 /* When waiting for new must end: max_blackout from the fence. */
