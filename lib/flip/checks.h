@@ -99,6 +99,20 @@ JUDGE(channels);
 JUDGE(semi_sync);
 PROVE(reverse_path);
 
+/* checks_settings.c */
+JUDGE(log_retention);
+JUDGE(variables);
+JUDGE(capacity);
+JUDGE(spare_connection);
+JUDGE(skipped_errors);
+JUDGE(parallel);
+JUDGE(auto_increment);
+
+/* checks_statements.c */
+JUDGE(managers);
+JUDGE(ddl);
+JUDGE(backups);
+
 /* checks_writers.c */
 JUDGE(standby_fenced);
 JUDGE(single_master);

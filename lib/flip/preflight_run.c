@@ -147,7 +147,8 @@ static void run_seat_all(struct run *r)
 		r->seats[i].run = r;
 		r->seats[i].server = server_of(r, i);
 		r->seats[i].facts = &facts[i];
-		r->seats[i].what = i < 2 ? FACTS_SESSIONS | FACTS_ACCOUNTS | FACTS_GRANTS : FACTS_CORE;
+		r->seats[i].what =
+			i < 2 ? FACTS_SESSIONS | FACTS_ACCOUNTS | FACTS_SETTINGS | FACTS_GRANTS : FACTS_CORE;
 	}
 }
 

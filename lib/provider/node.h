@@ -57,7 +57,7 @@ void session_tag(struct session *, const char *flip_id, const char *step);
 /* --- looking
  * ------------------------------------------------------------------------------------------------- */
 
-enum { FACTS_CORE = 0, FACTS_SESSIONS = 1, FACTS_ACCOUNTS = 2, FACTS_GRANTS = 4 };
+enum { FACTS_CORE = 0, FACTS_SESSIONS = 1, FACTS_ACCOUNTS = 2, FACTS_GRANTS = 4, FACTS_SETTINGS = 8 };
 /* Fills *ret (zeroed first) in one round trip; lists go to the arena. */
 enum act MAY_WAIT node_facts(struct session *, unsigned what, struct arena *, int64_t deadline_us,
 	struct facts *ret, struct err *) MUSTCHECK;
@@ -214,6 +214,8 @@ enum act MAY_WAIT node_try_reverse_remove(
 /* A check that lacking privileges for the flip: DONE, or REFUSED with the missing ones and the GRANT that
  * mends it. */
 enum act node_judge_privileges(const struct facts *, bool needs_events, struct err *) MUSTCHECK;
+/* The account has the privilege on everything (*.*), as far as SHOW GRANTS says; pure. */
+bool node_judge_granted(const struct facts *, const char *privilege);
 
 /* --- plan and grants
  * ----------------------------------------------------------------------------------------- */

@@ -30,6 +30,7 @@ struct pair {
 	struct facts_channel *channel; /* new's, from old */
 	struct facts_session sessions[2][PAIR_SESSIONS];
 	struct facts_account bypass[2][4];
+	struct facts_setting settings[2][64];
 	struct err error[2];
 	struct check_input in;
 };
@@ -80,6 +81,8 @@ static inline void pair_facts(struct facts *f, uint32_t server_id, const char *h
 	str_copy(f->version, sizeof(f->version), "10.11.19-MariaDB-log");
 	str_copy(f->binlog_format, sizeof(f->binlog_format), "ROW");
 	str_copy(f->event_scheduler, sizeof(f->event_scheduler), "OFF");
+	str_copy(f->slave_skip_errors, sizeof(f->slave_skip_errors), "OFF");
+	str_copy(f->slave_exec_mode, sizeof(f->slave_exec_mode), "STRICT");
 	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
 	str_copy(f->privileges, sizeof(f->privileges),
 		"GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION");
@@ -130,6 +133,24 @@ static inline void pair_bypass(struct facts *f, const char *user)
 	str_copy(f->bypass[f->nbypass++].host, sizeof(f->bypass->host), "localhost");
 }
 
+/* What both servers show alike. */
+static const struct facts_setting pair_settings[] = {{"auto_increment_increment", "1"},
+	{"auto_increment_offset", "1"}, {"character_set_server", "utf8mb4"}, {"extra_port", "0"},
+	{"innodb_buffer_pool_size", "134217728"}, {"max_allowed_packet", "16777216"},
+	{"max_connections", "151"}, {"Max_used_connections", "40"}, {"own_max_user_connections", "0"},
+	{"slave_parallel_threads", "4"}, {"slave_parallel_mode", "optimistic"},
+	{"sql_mode", "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"},
+	{"system_time_zone", "UTC"}, {"Threads_connected", "12"}, {"time_zone", "SYSTEM"},
+	{"tx_isolation", "REPEATABLE-READ"}, {"wait_timeout", "28800"},
+	{"lock maxscale_mariadbmonitor", NULL}};
+
+static inline void pair_set(struct facts *f, const char *name, const char *value)
+{
+	for (int i = 0; i < f->nsettings; i++)
+		if (strcmp(f->settings[i].name, name) == 0)
+			f->settings[i].value = value;
+}
+
 static inline void pair_conf(struct pair *p)
 {
 	p->conf = (struct conf_cluster){
@@ -173,6 +194,9 @@ static inline struct pair *pair_new(enum conf_side to)
 	for (int i = 0; i < 2; i++) {
 		p->side[i].sessions = p->sessions[i];
 		p->side[i].bypass = p->bypass[i];
+		p->side[i].settings = p->settings[i];
+		p->side[i].nsettings = (int)COUNT_OF(pair_settings);
+		memcpy(p->settings[i], pair_settings, sizeof(pair_settings));
 		pair_session(&p->side[i], "flipd", "Query");
 	}
 	p->in = (struct check_input){
