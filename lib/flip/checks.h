@@ -108,6 +108,12 @@ JUDGE(skipped_errors);
 JUDGE(parallel);
 JUDGE(auto_increment);
 
+/* checks_schema.c */
+JUDGE(schema);
+JUDGE(accounts);
+JUDGE(engines);
+JUDGE(primary_keys);
+
 /* checks_statements.c */
 JUDGE(managers);
 JUDGE(ddl);

@@ -142,6 +142,25 @@ const struct check checks[] = {
 	{.name = "fence_probe",
 		.question = "Can the probe's account write on old, and is it refused by new?",
 		.prove = prove_fence_probe},
+	/* schema */
+	{.name = "schema",
+		.question =
+			"Do both sides have the same tables, indexes, views, triggers, routines and events?",
+		.survey = true,
+		.judge = judge_schema},
+	{.name = "accounts",
+		.question = "Can every account of old log in to new, with the same grants, and are definers "
+			    "there?",
+		.survey = true,
+		.judge = judge_accounts},
+	{.name = "engines",
+		.question = "Do all tables have transactions, in engines that new has?",
+		.survey = true,
+		.judge = judge_engines},
+	{.name = "primary_keys",
+		.question = "Does every table have a primary key?",
+		.survey = true,
+		.judge = judge_primary_keys},
 	/* endpoints */
 	{.name = "dns_current",
 		.question = "Does each record show old's value on every authoritative server?",

@@ -57,7 +57,18 @@ static const struct grants_need needs[] = {
 	{.privilege = "SELECT",
 		.on = "mysql.event",
 		.when = GRANTS_LOOK,
-		.why = "how many events are enabled"},
+		.why = "which events are enabled, and are the same on both sides"},
+	/* In MariaDB REFERENCES allows nothing by itself: it only makes tables and columns visible. */
+	{.privilege = "REFERENCES",
+		.on = "*.*",
+		.when = GRANTS_LOOK,
+		.why = "whether both sides have the same tables; shows names and types, no data"},
+	{.privilege = "SHOW VIEW", .on = "*.*", .when = GRANTS_LOOK, .why = "the same of views"},
+	{.privilege = "SELECT", .on = "mysql.proc", .when = GRANTS_LOOK, .why = "the same of routines"},
+	{.privilege = "SELECT", .on = "mysql.db", .when = GRANTS_LOOK, .why = "the same of grants"},
+	{.privilege = "SELECT", .on = "mysql.tables_priv", .when = GRANTS_LOOK, .why = "the same of grants"},
+	{.privilege = "SELECT", .on = "mysql.columns_priv", .when = GRANTS_LOOK, .why = "the same of grants"},
+	{.privilege = "SELECT", .on = "mysql.procs_priv", .when = GRANTS_LOOK, .why = "the same of grants"},
 };
 
 const struct grants_need *grants_needs(int *ret_n)

@@ -13,6 +13,7 @@
 #include "lib/base/err.h"
 #include "lib/model/conf.h"
 #include "lib/model/facts.h"
+#include "lib/model/survey.h"
 
 struct node;
 struct session;
@@ -74,6 +75,14 @@ enum act MAY_WAIT node_prove(
 /* All sessions of the server; list in the arena. */
 enum act MAY_WAIT node_sessions(struct session *, struct arena *, int64_t deadline_us,
 	struct facts_session **ret, int *ret_n, struct err *) MUSTCHECK;
+
+enum { SURVEY_ACCOUNTS = 1, SURVEY_SCHEMA = 2, SURVEY_TRIGGERS = 4 }; /* TRIGGERS: with SCHEMA */
+/*
+ * Fills *ret (zeroed first), sorted, in two round trips of at most limit_ms together; each half says what
+ * became of it. It may keep the server busy for that long: never while a flip waits. Things go to the arena.
+ */
+void MAY_WAIT node_survey(
+	struct session *, unsigned what, int64_t limit_ms, struct arena *, struct survey *ret);
 
 /* --- lock and row
  * -------------------------------------------------------------------------------------------- */
