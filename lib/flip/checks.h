@@ -133,6 +133,7 @@ PROVE(fence_probe);
 
 /* checks_endpoints.c */
 PROVE(dns_current);
+PROVE(dns_ttl);
 PROVE(dns_update);
 PROVE(route53);
 PROVE(hooks);

@@ -267,3 +267,16 @@ def test_a_flip_does_not_wait_for_them(pair):
     assert step["duration_ms"] < 3000
     pair.flipd.wait_ready("source")
     assert pair.flipd.flip("source").code == 0
+
+
+def test_dns_ttl(make_lab):
+    """The lab's record has 5 s; the configuration says so, or less."""
+    lab = make_lab().cluster()
+    lab.dns()
+    for ttl, result, words in (("5s", "ok", ": 5 s"), ("1s", "warn", "a TTL of 5 s, the configuration says 1 s")):
+        flipd = lab.flipd(name="flipd" + ttl, cluster={"endpoints": [
+            lab.endpoint(z, ttl=ttl) for z in lab.named.zones]})
+        flipd.wait_ready("target")
+        check = {c["name"]: c for c in flipd.ctl("check", "lab", "--to", "target").json["checks"]}["dns_ttl"]
+        assert check["result"] == result and words in check["seen"], check
+        flipd.stop()

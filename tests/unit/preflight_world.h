@@ -39,6 +39,7 @@ static struct world {
 	int row_looks;	       /* so many looks show new's flip row, then it is gone */
 	enum act reverse, removal, fence_check, ep_look[3], ep_spread[3], ep_prove[3];
 	enum endpoint_at ep_at[3];
+	int64_t ep_ttl_s[3];
 	bool reverse_kills_session, reverse_hangs;
 	enum act probe[2];
 	unsigned probe_errno[2];
@@ -232,6 +233,15 @@ static enum act world_prove(
 	return world_ask(w.ep_prove[e->i], "BADKEY", err);
 }
 
+static enum act world_ttl(struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us,
+	int64_t *ret_s, struct err *err)
+{
+	(void)ctx;
+	(void)deadline_us;
+	*ret_s = w.ep_ttl_s[e->i];
+	return world_ask(w.ep_look[e->i], "no answer from 127.0.0.1", err);
+}
+
 static enum act world_spread(struct endpoint *e, const struct provider_ctx *ctx, enum conf_side to,
 	int64_t deadline_us, struct err *err)
 {
@@ -251,7 +261,7 @@ static enum act world_fence_check(
 }
 
 static const struct endpoint_ops world_endpoint_ops = {
-	.look = world_look, .prove = world_prove, .spread = world_spread};
+	.look = world_look, .prove = world_prove, .ttl = world_ttl, .spread = world_spread};
 static const struct fence_ops world_fence_ops = {.kind = CONF_FENCE_HOOK, .check = world_fence_check};
 
 const struct fence_ops *registry_fence(enum conf_fence_kind kind)
