@@ -99,6 +99,26 @@ JUDGE(channels);
 JUDGE(semi_sync);
 PROVE(reverse_path);
 
+/* checks_settings.c */
+JUDGE(log_retention);
+JUDGE(variables);
+JUDGE(capacity);
+JUDGE(spare_connection);
+JUDGE(skipped_errors);
+JUDGE(parallel);
+JUDGE(auto_increment);
+
+/* checks_schema.c */
+JUDGE(schema);
+JUDGE(accounts);
+JUDGE(engines);
+JUDGE(primary_keys);
+
+/* checks_statements.c */
+JUDGE(managers);
+JUDGE(ddl);
+JUDGE(backups);
+
 /* checks_writers.c */
 JUDGE(standby_fenced);
 JUDGE(single_master);
@@ -113,6 +133,7 @@ PROVE(fence_probe);
 
 /* checks_endpoints.c */
 PROVE(dns_current);
+PROVE(dns_ttl);
 PROVE(dns_update);
 PROVE(route53);
 PROVE(hooks);

@@ -5,6 +5,7 @@
 #include "lib/flip/checks.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include "lib/base/str.h"
 
 #define ASK_LIMIT_MS 5000
+#define TTL_LONG_S 60
 
 static const char *const kinds[] = {
 	[CONF_ENDPOINT_DNS] = "dns",
@@ -152,6 +154,46 @@ void MAY_WAIT prove_dns_current(const struct check_input *in, struct check_env *
 	for (int i = 0; i < in->conf->nendpoints; i++)
 		if (in->conf->endpoints[i].kind == CONF_ENDPOINT_DNS)
 			look_at(in, env, i, out);
+	endpoints_unlock(env);
+}
+
+/* Clients and caches keep the old value for the TTL that it has now, not for the one that the flip writes. */
+static void MAY_WAIT ttl_at(const struct check_input *in, struct check_env *env, int i, struct check_out *out)
+{
+	const struct conf_endpoint *e = &in->conf->endpoints[i];
+	const struct endpoint_ops *ops = env->cluster->endpoint_ops ? env->cluster->endpoint_ops[i] : NULL;
+	struct err err = {0};
+	int64_t ttl_s = 0;
+
+	if (!ops || !ops->ttl ||
+		ops->ttl(env->cluster->endpoints[i], env->ctx, ask_deadline(env, e->timeout_ms), &ttl_s,
+			&err) != ACT_DONE) {
+		check_say(
+			out, CHECK_SKIP, label(e), "%s: its TTL is not known: %s", label(e), err_text(&err));
+	} else if (ttl_s > e->ttl_s) {
+		check_say(out, CHECK_WARN, label(e),
+			"%s has a TTL of %" PRId64 " s, the configuration says %" PRId64
+			" s: clients may go to the old master for that long",
+			label(e), ttl_s, e->ttl_s);
+		check_hint(out, "set it to %" PRId64 " s in the zone, and wait %" PRId64 " s before the flip",
+			e->ttl_s, ttl_s);
+	} else if (ttl_s > TTL_LONG_S) {
+		check_say(out, CHECK_WARN, label(e),
+			"%s has a TTL of %" PRId64 " s: clients may go to the old master for that long",
+			label(e), ttl_s);
+		check_hint(out, "lower it in the zone and in the configuration: ttl: 5s");
+	} else {
+		check_say(out, CHECK_OK, label(e), "%s: %" PRId64 " s", label(e), ttl_s);
+	}
+}
+
+void MAY_WAIT prove_dns_ttl(const struct check_input *in, struct check_env *env, struct check_out *out)
+{
+	if (!begin_kind(in, env, CONF_ENDPOINT_DNS, out))
+		return;
+	for (int i = 0; i < in->conf->nendpoints; i++)
+		if (in->conf->endpoints[i].kind == CONF_ENDPOINT_DNS)
+			ttl_at(in, env, i, out);
 	endpoints_unlock(env);
 }
 

@@ -21,8 +21,9 @@ struct check_out {	  /* one result; the judge fills it with check_say() */
 struct check_input { /* all that a judge may look at */
 	const struct conf_cluster *conf;
 	enum conf_side from, to;
-	const struct facts *old_facts, *new_facts; /* .up false when it did not answer */
-	const struct err *old_error, *new_error;   /* why not */
+	const struct facts *old_facts, *new_facts;    /* .up false when it did not answer */
+	const struct err *old_error, *new_error;      /* why not */
+	const struct survey *old_survey, *new_survey; /* NULL: not looked at */
 	int nreplicas;
 	const struct facts *replicas;	  /* conf->nreplicas */
 	const char *journal_id, *flip_id; /* own; flip_id "" outside a flip */
@@ -45,6 +46,7 @@ struct check {
 	const char *name;
 	const char *question; /* one sentence, for --print-checks and the manual */
 	bool background;      /* cheap: also run by the watcher on its last facts */
+	bool survey;	      /* judges the surveys: after all else, and only in a preflight */
 	/* pure; NULL for a proving check. Answers by check_say on *out (result CHECK_OK when it says
 	 * nothing). */
 	void (*judge)(const struct check_input *, struct check_out *out);

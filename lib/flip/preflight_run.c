@@ -1,6 +1,8 @@
 /*
  * preflight_run: the whole preflight: sessions, facts, judges, proofs. Everything is side by side but for one
  * thing: old is looked at after new, so that new's position can be held against what old had logged by then.
+ * What the sides hold is surveyed beside the proofs, on sessions of its own, within a limit that keeps a flip
+ * from waiting for it.
  */
 #include "lib/flip/preflight.h"
 
@@ -13,7 +15,9 @@
 #include "lib/flip/checks.h"
 
 #define GATHER_LIMIT_MS 5000 /* for a server to answer; one that does not holds up nothing longer */
-#define ROW_LOOKS 40	     /* how often new is asked again whether a closed flip's row has arrived */
+#define SURVEY_LIMIT_MS 20000
+#define SURVEY_FLIP_LIMIT_MS 300 /* in a flip */
+#define ROW_LOOKS 40		 /* how often new is asked again whether a closed flip's row has arrived */
 #define ROW_PAUSE_MS 50
 
 /* Fibers that are begun together and waited for together. */
@@ -70,6 +74,7 @@ struct seat {
 	struct facts *facts;
 	struct err error;
 	unsigned what;
+	struct survey survey;
 };
 
 struct proof {
@@ -147,7 +152,8 @@ static void run_seat_all(struct run *r)
 		r->seats[i].run = r;
 		r->seats[i].server = server_of(r, i);
 		r->seats[i].facts = &facts[i];
-		r->seats[i].what = i < 2 ? FACTS_SESSIONS | FACTS_ACCOUNTS | FACTS_GRANTS : FACTS_CORE;
+		r->seats[i].what =
+			i < 2 ? FACTS_SESSIONS | FACTS_ACCOUNTS | FACTS_SETTINGS | FACTS_GRANTS : FACTS_CORE;
 	}
 }
 
@@ -204,6 +210,35 @@ static void run_fill_input(struct run *r, const char *journal_id, const char *fl
 	r->in.own_host = r->own_host;
 }
 
+static bool survey_wanted(const struct run *r)
+{
+	for (int i = 0; i < checks_count; i++)
+		if (checks[i].survey && checks_lowered(r->in.conf, checks[i].name) != CONF_LOWER_SKIP)
+			return r->seats[0].facts->up && r->seats[1].facts->up;
+	return false;
+}
+
+/* Triggers cost a look at each table, and show only to those who may write them. */
+static unsigned survey_what(const struct facts *f)
+{
+	return SURVEY_ACCOUNTS | SURVEY_SCHEMA |
+	       (node_judge_granted(f, "TRIGGER") ? (unsigned)SURVEY_TRIGGERS : 0);
+}
+
+static void MAY_WAIT task_survey(void *arg)
+{
+	struct seat *s = arg;
+	int64_t limit_ms = s->run->in.flip_id[0] ? SURVEY_FLIP_LIMIT_MS : SURVEY_LIMIT_MS;
+	struct session *session = NULL;
+	struct err err = {0};
+
+	if (cluster_session(s->server, SESSION_ACT, gather_deadline(s->run), &session, &err) < 0)
+		return;
+	fiber_doing("preflight: surveying %s", s->server->conf->name);
+	node_survey(session, survey_what(s->facts), limit_ms, s->run->arena, &s->survey);
+	session_close(session);
+}
+
 static void MAY_WAIT task_prove(void *arg)
 {
 	struct proof *p = arg;
@@ -212,28 +247,45 @@ static void MAY_WAIT task_prove(void *arg)
 	p->check->prove(&p->run->in, &p->run->env, p->out);
 }
 
-/* Judges at once, proofs side by side; each result in its row's place. */
-static int MAY_WAIT run_check_all(struct run *r)
+static int MAY_WAIT run_prove_all(struct run *r, const bool *skipped)
 {
-	struct task *tasks = arena_alloc(r->arena, (size_t)checks_count * sizeof(*tasks));
+	struct task *tasks = arena_alloc(r->arena, ((size_t)checks_count + 2) * sizeof(*tasks));
 	struct proof *proofs = arena_alloc(r->arena, (size_t)checks_count * sizeof(*proofs));
 	int n = 0;
 
-	r->results = arena_alloc(r->arena, (size_t)checks_count * sizeof(*r->results));
 	for (int i = 0; i < checks_count; i++) {
-		struct check_out *out = &r->results[i];
-
-		if (checks_begin(r->in.conf, &checks[i], out))
+		if (skipped[i] || !checks[i].prove)
 			continue;
-		if (checks[i].judge) {
-			checks[i].judge(&r->in, out);
-			continue;
-		}
-		proofs[n] = (struct proof){.run = r, .check = &checks[i], .out = out};
+		proofs[n] = (struct proof){.run = r, .check = &checks[i], .out = &r->results[i]};
 		tasks[n] = (struct task){.name = checks[i].name, .fn = task_prove, .arg = &proofs[n]};
 		n++;
 	}
+	for (int i = 0; i < 2 && survey_wanted(r); i++)
+		tasks[n++] =
+			(struct task){.name = "preflight-survey", .fn = task_survey, .arg = &r->seats[i]};
 	return crowd_run(tasks, n);
+}
+
+/* Judges at once, proofs and surveys side by side, then the judges of surveys; each result in its row's
+ * place. */
+static int MAY_WAIT run_check_all(struct run *r)
+{
+	bool *skipped = arena_alloc(r->arena, (size_t)checks_count * sizeof(*skipped));
+	int rc;
+
+	r->results = arena_alloc(r->arena, (size_t)checks_count * sizeof(*r->results));
+	for (int i = 0; i < checks_count; i++) {
+		skipped[i] = checks_begin(r->in.conf, &checks[i], &r->results[i]);
+		if (!skipped[i] && checks[i].judge && !checks[i].survey)
+			checks[i].judge(&r->in, &r->results[i]);
+	}
+	rc = run_prove_all(r, skipped);
+	r->in.old_survey = &r->seats[0].survey;
+	r->in.new_survey = &r->seats[1].survey;
+	for (int i = 0; rc == 0 && i < checks_count; i++)
+		if (!skipped[i] && checks[i].survey)
+			checks[i].judge(&r->in, &r->results[i]);
+	return rc;
 }
 
 static void run_finish(struct run *r, struct preflight *ret)

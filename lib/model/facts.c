@@ -53,3 +53,11 @@ const struct facts_channel *facts_channel_from(
 	}
 	return best;
 }
+
+const char *facts_setting(const struct facts *f, const char *name)
+{
+	for (int i = 0; i < f->nsettings; i++)
+		if (str_ieq(f->settings[i].name, name))
+			return f->settings[i].value;
+	return NULL;
+}

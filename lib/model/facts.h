@@ -64,6 +64,10 @@ struct facts_account { /* who may walk through the fence */
 	char user[128], host[128];
 };
 
+struct facts_setting { /* one line of SHOW GLOBAL VARIABLES or STATUS */
+	const char *name, *value;
+};
+
 struct facts {
 	bool up;
 	int64_t taken_at_ms; /* monotonic */
@@ -86,6 +90,9 @@ struct facts {
 	int nchannels;
 	struct facts_channel channels[FACTS_CHANNELS_MAX];
 	int nreplicas_connected; /* dump threads */
+	/* what its applier passes over; exec_mode empty = not shown; skipped_errors since the start */
+	char slave_skip_errors[256], slave_exec_mode[16];
+	int64_t skipped_errors;
 	/* semi-sync */
 	bool semi_sync_master, semi_sync_slave;
 	int64_t semi_sync_timeout_ms;
@@ -100,7 +107,7 @@ struct facts {
 	char flip_row_id[64], flip_row_host[128], flip_row_journal[64], flip_row_state[24],
 		flip_row_direction[16];
 	bool schema_present; /* SCHEMA and its tables exist */
-	/* on demand (FACTS_SESSIONS, FACTS_ACCOUNTS, FACTS_EXTRA); arrays in the arena */
+	/* on demand (FACTS_SESSIONS, FACTS_ACCOUNTS, FACTS_SETTINGS); arrays in the arena */
 	int nsessions;
 	struct facts_session *sessions;
 	int nbypass;
@@ -109,10 +116,14 @@ struct facts {
 	char wsrep_on; /* 'Y' a Galera node, 'N' not */
 	int nevents_enabled;
 	char privileges[4096]; /* SHOW GRANTS of flipd's own account, one per line, passwords cut away */
+	int nsettings;	       /* FACTS_SETTINGS */
+	struct facts_setting *settings;
 	char current_user[192];
 	char schema[72]; /* where flipd's own tables are looked for */
 };
 
+/* A variable or status figure as the server shows it; NULL when it was not shown. */
+const char *facts_setting(const struct facts *, const char *name);
 bool facts_same_boot(const struct facts_identity *a,
 	const struct facts_identity *b); /* server id, host, boot within 2 s */
 bool facts_same_server(const struct facts_identity *a, const struct facts_identity *b); /* boot apart */

@@ -57,7 +57,19 @@ static const struct grants_need needs[] = {
 	{.privilege = "SELECT",
 		.on = "mysql.event",
 		.when = GRANTS_LOOK,
-		.why = "how many events are enabled"},
+		.why = "which events are enabled, and are the same on both sides"},
+	/* The least that makes columns visible. What it allows besides: a foreign key of flipd's own schema
+	 * to any table (1142 without it). No data can be read with either. */
+	{.privilege = "REFERENCES",
+		.on = "*.*",
+		.when = GRANTS_LOOK,
+		.why = "whether both sides have the same tables; shows names and types, no data"},
+	{.privilege = "SHOW VIEW", .on = "*.*", .when = GRANTS_LOOK, .why = "the same of views"},
+	{.privilege = "SELECT", .on = "mysql.proc", .when = GRANTS_LOOK, .why = "the same of routines"},
+	{.privilege = "SELECT", .on = "mysql.db", .when = GRANTS_LOOK, .why = "the same of grants"},
+	{.privilege = "SELECT", .on = "mysql.tables_priv", .when = GRANTS_LOOK, .why = "the same of grants"},
+	{.privilege = "SELECT", .on = "mysql.columns_priv", .when = GRANTS_LOOK, .why = "the same of grants"},
+	{.privilege = "SELECT", .on = "mysql.procs_priv", .when = GRANTS_LOOK, .why = "the same of grants"},
 };
 
 const struct grants_need *grants_needs(int *ret_n)

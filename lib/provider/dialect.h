@@ -62,6 +62,9 @@ struct dialect {
 	void (*prove)(const struct dialect_ctx *, struct strbuf *);
 	int (*read_prove)(const struct db_result *, struct node_proof *ret);
 	void (*sessions)(const struct dialect_ctx *, struct strbuf *);
+	void (*survey)(const struct dialect_ctx *, unsigned what, int64_t limit_ms, struct strbuf *);
+	/* adds to *ret; -E2BIG */
+	int (*read_survey)(const struct db_result *, struct arena *, struct survey *ret);
 
 	void (*lock_take)(const struct dialect_ctx *, struct strbuf *);	   /* columns taken, holder */
 	void (*lock_holder)(const struct dialect_ctx *, struct strbuf *);  /* holder */
@@ -145,6 +148,8 @@ void mariadb_facts(const struct dialect_ctx *, unsigned what, struct strbuf *);
 void mariadb_read_facts(const struct db_result *, struct arena *, struct facts *, struct dialect_extra *);
 void mariadb_prove(const struct dialect_ctx *, struct strbuf *);
 int mariadb_read_prove(const struct db_result *, struct node_proof *ret);
+void mariadb_survey(const struct dialect_ctx *, unsigned what, int64_t limit_ms, struct strbuf *);
+int mariadb_read_survey(const struct db_result *, struct arena *, struct survey *ret);
 void mariadb_sessions(const struct dialect_ctx *, struct strbuf *);
 int mariadb_read_channel(const struct db_result *, struct facts_channel *ret);
 void mariadb_wait(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms,

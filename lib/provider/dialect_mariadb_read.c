@@ -15,6 +15,7 @@ struct reading {
 	struct facts *facts;
 	struct dialect_extra *extra;
 	struct arena *arena;
+	int settings_cap;
 };
 
 static int read_gtid(const struct db_result *r, const char *column, struct gtid_list *ret)
@@ -98,24 +99,53 @@ static void read_core(const struct db_result *r, struct reading *to)
 	f->semi_sync_slave = db_get_int(r, 0, "semi_slave", 0) == 1;
 	f->semi_sync_timeout_ms = db_get_int(r, 0, "semi_timeout_ms", 0);
 	dialect_copy(f->event_scheduler, sizeof(f->event_scheduler), r, 0, "event_scheduler");
+	dialect_copy(f->slave_skip_errors, sizeof(f->slave_skip_errors), r, 0, "skip_errors");
+	dialect_copy(f->slave_exec_mode, sizeof(f->slave_exec_mode), r, 0, "exec_mode");
+}
+
+/* What every look shows; false for a name that is kept as it is. */
+static bool take_figure(struct facts *f, const char *name, const char *value)
+{
+	int64_t n = value ? strtoll(value, NULL, 10) : 0;
+
+	if (str_ieq(name, "Uptime"))
+		f->uptime_s = n;
+	else if (str_ieq(name, "Slaves_connected"))
+		f->nreplicas_connected = (int)n;
+	else if (str_ieq(name, "Rpl_semi_sync_master_clients"))
+		f->semi_sync_clients = (int)n;
+	else if (str_ieq(name, "Slave_skipped_errors"))
+		f->skipped_errors = n;
+	else if (str_ieq(name, "wsrep_on"))
+		f->wsrep_on = str_ieq(value, "ON") || str_eq(value, "1") ? 'Y' : 'N';
+	else
+		return false;
+	return true;
+}
+
+static void keep_setting(struct reading *to, int room, const char *name, const char *value)
+{
+	struct facts *f = to->facts;
+	size_t size = (size_t)f->nsettings * sizeof(*f->settings);
+
+	if (f->nsettings == to->settings_cap) {
+		to->settings_cap += room;
+		f->settings = arena_grow(
+			to->arena, f->settings, size, (size_t)to->settings_cap * sizeof(*f->settings));
+	}
+	f->settings[f->nsettings++] = (struct facts_setting){
+		.name = arena_strdup(to->arena, name), .value = arena_strdup(to->arena, value)};
 }
 
 /* SHOW GLOBAL STATUS and SHOW GLOBAL VARIABLES look alike: a name and a value. */
 static void read_named(const struct db_result *r, struct reading *to)
 {
-	struct facts *f = to->facts;
-
 	for (int i = 0; i < r->rows; i++) {
 		const char *name = db_get(r, i, "Variable_name");
 		const char *value = db_get(r, i, "Value");
-		if (str_ieq(name, "Uptime"))
-			f->uptime_s = db_get_int(r, i, "Value", 0);
-		else if (str_ieq(name, "Slaves_connected"))
-			f->nreplicas_connected = (int)db_get_int(r, i, "Value", 0);
-		else if (str_ieq(name, "Rpl_semi_sync_master_clients"))
-			f->semi_sync_clients = (int)db_get_int(r, i, "Value", 0);
-		else if (str_ieq(name, "wsrep_on"))
-			f->wsrep_on = str_ieq(value, "ON") || str_eq(value, "1") ? 'Y' : 'N';
+
+		if (name && !take_figure(to->facts, name, value))
+			keep_setting(to, r->rows - i, name, value);
 	}
 }
 

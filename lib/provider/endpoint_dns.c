@@ -321,6 +321,23 @@ static enum act MAY_WAIT dns_prove(
 	return act;
 }
 
+static enum act MAY_WAIT dns_ttl(struct endpoint *ep, const struct provider_ctx *ctx, int64_t deadline_us,
+	int64_t *ret_s, struct err *err)
+{
+	struct dns_answer *answer = xcalloc(1, sizeof(*answer));
+	enum endpoint_at at;
+	struct err other = {0};
+	enum act act = look_whole(ep, deadline_us, answer, &at, &other);
+	(void)ctx;
+
+	if (act == ACT_DONE)
+		*ret_s = answer->ttl_s;
+	else if (err)
+		*err = other;
+	free(answer);
+	return act;
+}
+
 static enum act MAY_WAIT dns_spread(struct endpoint *ep, const struct provider_ctx *ctx, enum conf_side to,
 	int64_t deadline_us, struct err *err)
 {
@@ -363,6 +380,7 @@ const struct endpoint_ops endpoint_dns = {
 	.warm = dns_warm,
 	.look = dns_look,
 	.prove = dns_prove,
+	.ttl = dns_ttl,
 	.switch_to = dns_switch_to,
 	.spread = dns_spread,
 	.plan_kind = "dns",

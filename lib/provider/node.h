@@ -13,6 +13,7 @@
 #include "lib/base/err.h"
 #include "lib/model/conf.h"
 #include "lib/model/facts.h"
+#include "lib/model/survey.h"
 
 struct node;
 struct session;
@@ -57,7 +58,7 @@ void session_tag(struct session *, const char *flip_id, const char *step);
 /* --- looking
  * ------------------------------------------------------------------------------------------------- */
 
-enum { FACTS_CORE = 0, FACTS_SESSIONS = 1, FACTS_ACCOUNTS = 2, FACTS_GRANTS = 4 };
+enum { FACTS_CORE = 0, FACTS_SESSIONS = 1, FACTS_ACCOUNTS = 2, FACTS_GRANTS = 4, FACTS_SETTINGS = 8 };
 /* Fills *ret (zeroed first) in one round trip; lists go to the arena. */
 enum act MAY_WAIT node_facts(struct session *, unsigned what, struct arena *, int64_t deadline_us,
 	struct facts *ret, struct err *) MUSTCHECK;
@@ -74,6 +75,14 @@ enum act MAY_WAIT node_prove(
 /* All sessions of the server; list in the arena. */
 enum act MAY_WAIT node_sessions(struct session *, struct arena *, int64_t deadline_us,
 	struct facts_session **ret, int *ret_n, struct err *) MUSTCHECK;
+
+enum { SURVEY_ACCOUNTS = 1, SURVEY_SCHEMA = 2, SURVEY_TRIGGERS = 4 }; /* TRIGGERS: with SCHEMA */
+/*
+ * Fills *ret (zeroed first), sorted, in two round trips of at most limit_ms together; each half says what
+ * became of it. It may keep the server busy for that long: never while a flip waits. Things go to the arena.
+ */
+void MAY_WAIT node_survey(
+	struct session *, unsigned what, int64_t limit_ms, struct arena *, struct survey *ret);
 
 /* --- lock and row
  * -------------------------------------------------------------------------------------------- */
@@ -214,6 +223,8 @@ enum act MAY_WAIT node_try_reverse_remove(
 /* A check that lacking privileges for the flip: DONE, or REFUSED with the missing ones and the GRANT that
  * mends it. */
 enum act node_judge_privileges(const struct facts *, bool needs_events, struct err *) MUSTCHECK;
+/* The account has the privilege on everything (*.*), as far as SHOW GRANTS says; pure. */
+bool node_judge_granted(const struct facts *, const char *privilege);
 
 /* --- plan and grants
  * ----------------------------------------------------------------------------------------- */

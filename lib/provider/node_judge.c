@@ -115,6 +115,11 @@ static bool granted(const char *lines, const char *schema, const char *object, c
 	return false;
 }
 
+bool node_judge_granted(const struct facts *f, const char *privilege)
+{
+	return granted(f->privileges, "*", "*.*", privilege);
+}
+
 static bool need_met(const struct facts *f, const char *own_schema, const struct grants_need *need)
 {
 	char object[200], schema[100];

@@ -43,6 +43,10 @@ struct endpoint_ops {
 	/* Preflight: an update that changes nothing, where it points now. A secondary that lags or is dead is
 	 * spread's business: it never holds a flip. Hooks: action check. */
 	enum act (*prove)(struct endpoint *, const struct provider_ctx *, int64_t deadline_us, struct err *);
+	/* Preflight: for how long clients may keep the present value, in seconds. NULL: nothing of the kind.
+	 */
+	enum act (*ttl)(struct endpoint *, const struct provider_ctx *, int64_t deadline_us, int64_t *ret_s,
+		struct err *);
 	/* Compare-and-swap from the other side's value. DONE also when it points there already. REFUSED: a
 	 * third value, or the authority said no. UNKNOWN: the reply was lost; ask look. */
 	enum act (*switch_to)(struct endpoint *, const struct provider_ctx *, enum conf_side to,

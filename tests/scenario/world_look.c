@@ -122,6 +122,8 @@ int op_facts(struct stmt *m)
 	str_copy(f->version, sizeof(f->version), "10.11.19-MariaDB-log");
 	str_copy(f->binlog_format, sizeof(f->binlog_format), "ROW");
 	str_copy(f->event_scheduler, sizeof(f->event_scheduler), s->scheduler ? "ON" : "OFF");
+	str_copy(f->slave_skip_errors, sizeof(f->slave_skip_errors), "OFF");
+	str_copy(f->slave_exec_mode, sizeof(f->slave_exec_mode), "STRICT");
 	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
 	str_copy(f->schema, sizeof(f->schema), "flipd");
 	str_copy(f->privileges, sizeof(f->privileges),

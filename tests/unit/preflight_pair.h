@@ -30,6 +30,9 @@ struct pair {
 	struct facts_channel *channel; /* new's, from old */
 	struct facts_session sessions[2][PAIR_SESSIONS];
 	struct facts_account bypass[2][4];
+	struct facts_setting settings[2][64];
+	struct survey *survey[2], *old_survey, *new_survey;
+	struct survey_thing things[2][40];
 	struct err error[2];
 	struct check_input in;
 };
@@ -80,6 +83,8 @@ static inline void pair_facts(struct facts *f, uint32_t server_id, const char *h
 	str_copy(f->version, sizeof(f->version), "10.11.19-MariaDB-log");
 	str_copy(f->binlog_format, sizeof(f->binlog_format), "ROW");
 	str_copy(f->event_scheduler, sizeof(f->event_scheduler), "OFF");
+	str_copy(f->slave_skip_errors, sizeof(f->slave_skip_errors), "OFF");
+	str_copy(f->slave_exec_mode, sizeof(f->slave_exec_mode), "STRICT");
 	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
 	str_copy(f->privileges, sizeof(f->privileges),
 		"GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION");
@@ -130,6 +135,24 @@ static inline void pair_bypass(struct facts *f, const char *user)
 	str_copy(f->bypass[f->nbypass++].host, sizeof(f->bypass->host), "localhost");
 }
 
+/* What both servers show alike. */
+static const struct facts_setting pair_settings[] = {{"auto_increment_increment", "1"},
+	{"auto_increment_offset", "1"}, {"character_set_server", "utf8mb4"}, {"extra_port", "0"},
+	{"innodb_buffer_pool_size", "134217728"}, {"max_allowed_packet", "16777216"},
+	{"max_connections", "151"}, {"Max_used_connections", "40"}, {"own_max_user_connections", "0"},
+	{"slave_parallel_threads", "4"}, {"slave_parallel_mode", "optimistic"},
+	{"sql_mode", "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"},
+	{"system_time_zone", "UTC"}, {"Threads_connected", "12"}, {"time_zone", "SYSTEM"},
+	{"tx_isolation", "REPEATABLE-READ"}, {"wait_timeout", "28800"},
+	{"lock maxscale_mariadbmonitor", NULL}};
+
+static inline void pair_set(struct facts *f, const char *name, const char *value)
+{
+	for (int i = 0; i < f->nsettings; i++)
+		if (strcmp(f->settings[i].name, name) == 0)
+			f->settings[i].value = value;
+}
+
 static inline void pair_conf(struct pair *p)
 {
 	p->conf = (struct conf_cluster){
@@ -153,6 +176,50 @@ static inline void pair_conf(struct pair *p)
 	pair_server(&p->replica_conf[0], "reports", "10.1.0.7", NULL);
 }
 
+/* What both sides hold alike. */
+static const struct survey_thing pair_things[] = {{SURVEY_TABLE, "app.t", "2:11", 1},
+	{SURVEY_TABLE, "app.u", "3:12", 1}, {SURVEY_TABLE, "app.v", "2:11", 0},
+	{SURVEY_INDEXES, "app.t", "1:21", 0}, {SURVEY_INDEXES, "app.u", "1:22", 0},
+	{SURVEY_ENGINE, "app.t", "InnoDB", 0}, {SURVEY_ENGINE, "app.u", "InnoDB", 0},
+	{SURVEY_VIEW, "app.v", "31", 0}, {SURVEY_TRIGGER, "app.before", "41", 0},
+	{SURVEY_ROUTINE, "app.f FUNCTION", "51", 0}, {SURVEY_EVENT, "app.nightly", "61", 0},
+	{SURVEY_ACCOUNT, "app@%", "71", 0}, {SURVEY_ACCOUNT, "root@localhost", "72", 0},
+	{SURVEY_GRANTS, "app@%", "1:81", 0}, {SURVEY_DEFINER, "app@%", "", 0},
+	{SURVEY_DEFINER, "app@%", "", 0}, {SURVEY_PLUGIN, "innodb", "STORAGE ENGINE", 0},
+	{SURVEY_PLUGIN, "myisam", "STORAGE ENGINE", 0}, {SURVEY_PLUGIN, "ed25519", "AUTHENTICATION", 0}};
+
+static inline void pair_survey(struct pair *p, int side)
+{
+	static struct survey surveys[2];
+	struct survey *s = p->survey[side] = &surveys[side];
+
+	*s = (struct survey){.accounts = {.state = SURVEY_DONE},
+		.schema = {.state = SURVEY_DONE},
+		.n = (int)COUNT_OF(pair_things),
+		.things = p->things[side]};
+	memcpy(p->things[side], pair_things, sizeof(pair_things));
+	memset(s->seen, 1, sizeof(s->seen));
+	survey_sort(s);
+}
+
+static inline void pair_put(
+	struct survey *s, enum survey_kind kind, const char *name, const char *digest, int64_t n)
+{
+	struct survey_thing *there = (struct survey_thing *)survey_find(s, kind, name);
+
+	*(there ? there : &s->things[s->n++]) = (struct survey_thing){kind, name, digest, n};
+	survey_sort(s);
+}
+
+static inline void pair_drop(struct survey *s, enum survey_kind kind, const char *name)
+{
+	struct survey_thing *there = (struct survey_thing *)survey_find(s, kind, name);
+
+	assert_non_null(there);
+	*there = s->things[--s->n];
+	survey_sort(s);
+}
+
 static inline struct pair *pair_new(enum conf_side to)
 {
 	struct pair *p = calloc(1, sizeof(*p));
@@ -163,6 +230,10 @@ static inline struct pair *pair_new(enum conf_side to)
 	pair_facts(&p->side[CONF_SOURCE], 1, "db1");
 	pair_facts(&p->side[CONF_TARGET], 2, "db2");
 	pair_facts(&p->replica[0], 3, "db3");
+	pair_survey(p, CONF_SOURCE);
+	pair_survey(p, CONF_TARGET);
+	p->old_survey = p->survey[from];
+	p->new_survey = p->survey[to];
 	p->replica[0].read_only = true;
 	p->old = &p->side[from];
 	p->new = &p->side[to];
@@ -173,6 +244,9 @@ static inline struct pair *pair_new(enum conf_side to)
 	for (int i = 0; i < 2; i++) {
 		p->side[i].sessions = p->sessions[i];
 		p->side[i].bypass = p->bypass[i];
+		p->side[i].settings = p->settings[i];
+		p->side[i].nsettings = (int)COUNT_OF(pair_settings);
+		memcpy(p->settings[i], pair_settings, sizeof(pair_settings));
 		pair_session(&p->side[i], "flipd", "Query");
 	}
 	p->in = (struct check_input){
@@ -181,6 +255,8 @@ static inline struct pair *pair_new(enum conf_side to)
 		.to = to,
 		.old_facts = p->old,
 		.new_facts = p->new,
+		.old_survey = p->old_survey,
+		.new_survey = p->new_survey,
 		.old_error = &p->error[from],
 		.new_error = &p->error[to],
 		.nreplicas = 1,

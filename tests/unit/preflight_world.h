@@ -39,6 +39,7 @@ static struct world {
 	int row_looks;	       /* so many looks show new's flip row, then it is gone */
 	enum act reverse, removal, fence_check, ep_look[3], ep_spread[3], ep_prove[3];
 	enum endpoint_at ep_at[3];
+	int64_t ep_ttl_s[3];
 	bool reverse_kills_session, reverse_hangs;
 	enum act probe[2];
 	unsigned probe_errno[2];
@@ -137,6 +138,15 @@ enum act node_facts(struct session *s, unsigned what, struct arena *arena, int64
 	return ACT_DONE;
 }
 
+void node_survey(struct session *s, unsigned what, int64_t limit_ms, struct arena *arena, struct survey *ret)
+{
+	(void)arena;
+	world_note("survey:%d ", s->seat);
+	assert_int_equal(what, SURVEY_ACCOUNTS | SURVEY_SCHEMA | SURVEY_TRIGGERS);
+	assert_int_equal(limit_ms, w.pair->in.flip_id[0] ? 300 : 20000);
+	*ret = *w.pair->survey[s->seat];
+}
+
 enum act node_try_reverse(
 	struct session *s, const struct node_follow *f, int64_t deadline_us, struct err *err)
 {
@@ -223,6 +233,15 @@ static enum act world_prove(
 	return world_ask(w.ep_prove[e->i], "BADKEY", err);
 }
 
+static enum act world_ttl(struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us,
+	int64_t *ret_s, struct err *err)
+{
+	(void)ctx;
+	(void)deadline_us;
+	*ret_s = w.ep_ttl_s[e->i];
+	return world_ask(w.ep_look[e->i], "no answer from 127.0.0.1", err);
+}
+
 static enum act world_spread(struct endpoint *e, const struct provider_ctx *ctx, enum conf_side to,
 	int64_t deadline_us, struct err *err)
 {
@@ -242,7 +261,7 @@ static enum act world_fence_check(
 }
 
 static const struct endpoint_ops world_endpoint_ops = {
-	.look = world_look, .prove = world_prove, .spread = world_spread};
+	.look = world_look, .prove = world_prove, .ttl = world_ttl, .spread = world_spread};
 static const struct fence_ops world_fence_ops = {.kind = CONF_FENCE_HOOK, .check = world_fence_check};
 
 const struct fence_ops *registry_fence(enum conf_fence_kind kind)

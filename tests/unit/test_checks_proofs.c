@@ -222,6 +222,36 @@ static void test_dns_faults(void **state)
 	world_free();
 }
 
+static void test_dns_ttl(void **state)
+{
+	static const struct {
+		int64_t there, configured;
+		enum check_result result;
+		const char *seen, *hint;
+	} cases[] = {
+		{5, 5, CHECK_OK, "dns a: 5 s", NULL},
+		{3600, 5, CHECK_WARN, "a TTL of 3600 s, the configuration says 5 s", "wait 3600 s"},
+		{300, 300, CHECK_WARN, "a TTL of 300 s:", "lower it"},
+		{1, 60, CHECK_OK, "1 s", NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(cases); i++) {
+		world_new(CONF_TARGET);
+		world_endpoint(CONF_ENDPOINT_DNS, "dns a")->ttl_s = cases[i].configured;
+		w.ep_ttl_s[0] = cases[i].there;
+		world_run();
+		world_expect("dns_ttl", cases[i].result, cases[i].seen, cases[i].hint);
+		world_free();
+	}
+	world_new(CONF_TARGET);
+	world_endpoint(CONF_ENDPOINT_DNS, "dns a");
+	w.ep_look[0] = ACT_UNKNOWN;
+	world_run();
+	world_expect("dns_ttl", CHECK_SKIP, "not known: no answer", NULL);
+	world_free();
+}
+
 static void test_no_adapter(void **state)
 {
 	(void)state;
@@ -326,6 +356,7 @@ int main(void)
 		cmocka_unit_test(test_probe_new_open),
 		cmocka_unit_test(test_dns_current),
 		cmocka_unit_test(test_dns_faults),
+		cmocka_unit_test(test_dns_ttl),
 		cmocka_unit_test(test_no_adapter),
 		cmocka_unit_test(test_hook_files),
 		cmocka_unit_test(test_hook_checks),
