@@ -22,6 +22,27 @@
  *              rule behind this takes away the calm as well.
  *   ghosts     byflipd, newly, fresh, lacks, accepted, blind are the assertions' memory; no process reads them to act
  *
+ * The rows of the step table, and where they are here; run.py holds them against `flipd --print-steps`:
+ *   row preflight back: before the model begins
+ *   row lock back: both are held at the beginning
+ *   row flush back: left out, nothing of it matters here
+ *   row drain back: left out
+ *   row events back: left out
+ *   row fence back: S_BEGIN, S_JFENCE, S_FENCE, W_FENCE
+ *   row kill back: S_KILL
+ *   row coordinates back: S_COORDINATES
+ *   row endpoints back: left out
+ *   row intent pivot: S_INTENT
+ *   row sync either: S_SYNC, or the server's own wait in GUARD
+ *   row verify either: as sync
+ *   row open forward: S_OPEN, W_OPEN, S_OPENED
+ *   row detach forward: S_DETACH
+ *   row reverse forward: S_REVERSE
+ *   row flush_again forward: left out
+ *   row repoint forward: left out
+ *   row propagate forward: left out
+ *   row finish forward: ends()
+ *
  * -DGUARDED the guarded opening, else the plain order; -DRESUME on_restart: resume; -DMUTANT_x one rule left out.
  */
 #define OLD 0

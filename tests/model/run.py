@@ -14,9 +14,10 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(HERE, "..", "..", "build", "model")
+FLIPD = os.path.join(HERE, "..", "..", "build", "flipd")
 DEPTH = 200000
-MEMORY_MB = 2000
 ALL = os.environ.get("FLIPD_CHECK_ALL") == "1"
+MEMORY_MB = 6000 if ALL else 2000
 FAULTS = "-DFAULTS=%d" % (3 if ALL else 2)
 
 # name: (what spin is told, whether runs that never end are looked for instead of broken assertions)
@@ -129,6 +130,20 @@ def check_mutant(name):
     return caught
 
 
+def check_steps():
+    """The rows and kinds that the model speaks of are those of the step table, in number and name."""
+    if not os.path.exists(FLIPD):
+        print("steps: not compared, there is no build/flipd")
+        return None
+    with open(os.path.join(HERE, "flip.pml"), encoding="utf-8") as f:
+        ours = set(re.findall(r"\brow (\w+) (back|pivot|either|forward):", f.read()))
+    text = subprocess.run([FLIPD, "--print-steps"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    theirs = {(w[0], w[2]) for w in (line.split() for line in text.splitlines()[1:])}
+    for row in sorted(ours ^ theirs):
+        print("steps: row %s %s is only in %s" % (*row, "the model" if row in ours else "the step table"))
+    return ours == theirs
+
+
 def show_trail(name):
     told, endless = MODELS[name] if name in MODELS else (mutant_options(name), False)
     r = search(name, told, endless)
@@ -146,6 +161,10 @@ def main():
         print("no such model or mutant: %s" % " ".join(unknown))
         return 2
     passed = failed = 0
+    same = None if args else check_steps()
+    if same is not None:
+        passed += same
+        failed += not same
     for names, check in ((MODELS, check_model), (MUTANTS, check_mutant)):
         for name in names:
             if args and name not in args:
