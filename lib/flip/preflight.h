@@ -67,6 +67,7 @@ struct preflight {
 	int n;
 	struct check_out *results; /* in table order; in the arena given */
 	bool ready;		   /* no refuse */
+	bool new_semi_sync;	   /* new waits for acknowledgements of its own commits; preflight_run only */
 };
 
 /* Judges only (background checks when only_background), with the policy's lowered checks applied. Never

@@ -296,6 +296,7 @@ static void run_finish(struct run *r, struct preflight *ret)
 		.n = checks_count,
 		.results = r->results,
 		.ready = checks_ready(r->results, checks_count),
+		.new_semi_sync = r->seats[1].facts->semi_sync_master,
 	};
 }
 

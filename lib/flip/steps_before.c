@@ -130,7 +130,7 @@ int MAY_WAIT step_lock(struct flip *f, struct err *err)
 	if (rc < 0)
 		return rc;
 	f->row_written = true;
-	f->beat_before_ms = f->old_facts.heartbeat_wall_ms;
+	f->beat_before_ms = f->old_side.server->facts.heartbeat_wall_ms;
 	cluster_heartbeat_fast(f->cluster, HEARTBEAT_FAST_MS); /* for drain, which is soon */
 	rc = row_write(f, f->old_side.act, "running", err);
 	if (rc == 0)

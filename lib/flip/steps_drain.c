@@ -81,16 +81,17 @@ int64_t drain_lag_ms(const struct facts *old_facts, const struct facts *new_fact
 
 /*
  * By a beat of this flip what it says; before one has come out on new at most the time since the last that
- * has: a slow beat says little. 0 where the heartbeat is unknown or broken.
+ * has: a slow beat says little. Where none comes out for long it is by what old has beaten since, if it beats
+ * at all.
  */
 static int64_t lag_at_most_ms(
 	const struct flip *f, const struct facts *o, const struct facts *n, int64_t begun_us)
 {
 	if (o->heartbeat_wall_ms < 0 || n->heartbeat_wall_ms < 0)
 		return 0;
-	if (n->heartbeat_wall_ms > f->beat_before_ms)
+	if (n->heartbeat_wall_ms > f->beat_before_ms || clock_us() - begun_us > BEAT_WAIT_MS * 1000)
 		return drain_lag_ms(o, n);
-	return clock_us() - begun_us > BEAT_WAIT_MS * 1000 ? 0 : o->wall_ms - n->heartbeat_wall_ms;
+	return o->wall_ms - n->heartbeat_wall_ms;
 }
 
 static int MAY_WAIT drain_look(

@@ -65,13 +65,15 @@ static int MAY_WAIT semi_sync_off(struct flip *f, struct err *err)
 
 /*
  * Off before drain looks: new's applier commits too, and where it waits for an acknowledgement that nobody
- * gives, new lags by the whole time-out and even SHOW MASTER STATUS hangs there (10.11.19, AFTER_SYNC).
+ * gives, new lags by the whole time-out and even SHOW MASTER STATUS hangs there (10.11.19, AFTER_SYNC). So
+ * new cannot be asked now: on is what it was in preflight or is by the last poll.
  */
 int MAY_WAIT events_semi_sync_off(struct flip *f, struct err *err)
 {
 	int rc;
 
-	if (f->semi_sync_changed || !f->new_side.server->facts.semi_sync_master)
+	if (f->semi_sync_changed ||
+		!(f->preflight.new_semi_sync || f->new_side.server->facts.semi_sync_master))
 		return 0;
 	f->semi_sync_changed = f->noted_semi_sync = true;
 	rc = write_noted(f, wire_object(), err);
