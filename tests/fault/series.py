@@ -190,7 +190,7 @@ class Series:
         hosts = [master.address] + [at for at, _ in self.lab.also_reached.get(master.name, [])]
         assert status and status["Master_Host"] in hosts, "%s: %s" % (where, status)
         try:
-            standby.wait_replicating(10)
+            standby.wait_replicating(30)  # one connection to a server that was killed costs slave_net_timeout
             standby.wait_gtid(master.gtid(), 20)
         except LabError as e:
             raise AssertionError("%s: %s: %s" % (where, e, standby.replica_status())) from None
