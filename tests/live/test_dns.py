@@ -328,10 +328,11 @@ def test_update_that_was_never_delivered_is_sent_again(named, live, proxy):
 
 
 def test_late_first_update_does_no_harm(named, live, proxy):
-    """The first update arrives after the second has been answered: its prerequisite fails."""
+    """The first update arrives when the client has given it up: before it looks, and then one was enough, or after the
+    second has been answered: its prerequisite fails."""
     p = proxy("late", times=1)
     assert live("switch:target", servers=[p], deadline="2000").act == "DONE"
-    wait_for(lambda: p.messages >= 2, 5, "both updates")
+    assert p.messages in (1, 2)
     assert named.ask("db." + ZONE) == ["b1." + ZONE]
 
 
