@@ -143,7 +143,7 @@ fuzz: $(FUZZ_BIN) ## runs every fuzz target for FUZZ_SECONDS each (20)
 # --- what the project needs, from Debian 12 ------------------------------------------------------------------
 BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ares-dev libcurl4-openssl-dev libldns-dev \
 	libyaml-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev
-TEST_DEBS := libcmocka-dev mariadb-server-core mariadb-client-core bind9 bind9-dnsutils openssl iproute2 nftables \
+TEST_DEBS := libcmocka-dev mariadb-server mariadb-client-core bind9 bind9-dnsutils openssl iproute2 nftables \
 	python3 python3-pytest python3-pytest-timeout python3-pymysql python3-dnspython python3-yaml universal-ctags clang-format-14 \
 	clang-14 libclang-rt-14-dev mandoc procps spin
 DEBS := $(BUILD_DEBS) $(TEST_DEBS)

@@ -372,7 +372,7 @@ def test_clients_that_vanish_stop_no_flip(flipd):
         client.ask("flip", 1, name="shard1", to="target")
         client.close()
     wait_for(lambda: flipd.json("history", "shard1")[1]["flips"], 10, "a flip nobody waits for to end")
-    assert flipd.json("status", "shard1")[1]["clusters"][0]["flip"] is None
+    wait_for(lambda: flipd.json("status", "shard1")[1]["clusters"][0]["flip"] is None, 10, "the last of them to end")
 
 
 # Who may.
