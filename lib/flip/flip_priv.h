@@ -105,6 +105,7 @@ struct flip {
 	struct provider_ctx ctx;
 
 	int64_t beat_before_ms; /* of old, before this flip made it beat fast */
+	int64_t drained_us;	/* when drain last found nothing in the way */
 
 	/* what is noted for the undo */
 	char noted_scheduler[16];
@@ -237,6 +238,8 @@ int MAY_WAIT row_write(struct flip *, struct session *act, const char *state, st
 /* steps_drain.c */
 int64_t drain_lag_ms(
 	const struct facts *old_facts, const struct facts *new_facts); /* by heartbeat; 0 not known */
+/* Right before the fence: -EAGAIN when the moment that drain saw has passed. */
+int MAY_WAIT drain_still(struct flip *, struct err *);
 
 /* steps_fence.c */
 int MAY_WAIT fence_write_end(struct flip *, struct err *);
@@ -244,6 +247,7 @@ void MAY_WAIT fence_write_drop(struct flip *);
 
 /* steps_events.c */
 int MAY_WAIT events_semi_sync_off(struct flip *, struct err *);
+int MAY_WAIT events_back(struct flip *, struct err *); /* the scheduler only */
 
 /* steps_open.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);

@@ -35,7 +35,6 @@ static int judge_proof(struct flip *f, const struct node_proof *p, struct err *e
 {
 	const char *name = f->old_side.server->conf->name;
 
-	err_server(err, name);
 	if (!p->holds_lock)
 		return err_set(
 			err, -ENOLCK, "%s: the flip's lock is not held by its own session any more", name);
@@ -56,6 +55,8 @@ int guard_judge(struct flip *f, const struct node_proof *p, struct err *err)
 {
 	int rc = judge_proof(f, p, err);
 
+	if (rc < 0)
+		err_server(err, f->old_side.server->conf->name);
 	if (rc == 0 && !f->has_final) {
 		f->final = p->position;
 		f->has_final = true;

@@ -205,19 +205,24 @@ void runner_note_attempt(struct flip *f)
 	str_copy(a->blockers, sizeof(a->blockers), f->blockers_seen);
 }
 
-/* The fence is taken back and rows drain to coordinates run again: old is proven open before that. */
+/* The fence is taken back and rows drain to coordinates run again: old is proven open before that, and its
+ * events run. */
 static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 {
-	int rc;
+	int rc = 0;
 
 	flip_emit_kept(f);
 	runner_stop_all(f);
 	guard_stop(f);
 	fence_write_drop(f);
-	rc = step_fence_undo(f, err);
+	if (f->fence_issued) {
+		rc = step_fence_undo(f, err);
+		if (rc == 0)
+			rc = step_fence_undone(f, err);
+		runner_note_attempt(f);
+	}
 	if (rc == 0)
-		rc = step_fence_undone(f, err);
-	runner_note_attempt(f);
+		rc = events_back(f, err);
 	if (rc < 0)
 		return rc;
 	fiber_stop(f->budget);

@@ -73,13 +73,13 @@ static int MAY_WAIT prove_old_unmoved(struct flip *f, struct err *err)
 
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
+	beyond = gtid_own_beyond(
+		&p.position.binlog_state, &f->final.binlog_state, o->identity.server_id, &first);
+	if (p.read_only && beyond == 0)
+		return 0;
 	err_server(err, o->server->conf->name);
 	if (!p.read_only)
 		return err_set(err, -EPERM, "%s is open", o->server->conf->name);
-	beyond = gtid_own_beyond(
-		&p.position.binlog_state, &f->final.binlog_state, o->identity.server_id, &first);
-	if (beyond == 0)
-		return 0;
 	f->old_out = true;
 	err_hint(err,
 		"look at them with mariadb-binlog on %s, bring over by hand what is wanted, then seed it "

@@ -16,6 +16,7 @@
 #define SETTLE_MS 300	  /* how long a better moment is looked for once the configured one is there */
 #define WORSE_MOST 2	  /* nor longer than the lag falls */
 #define BEAT_WAIT_MS 1500 /* after that the heartbeat is taken for broken, and the rest must do */
+#define STILL_MS 1000	  /* so long what drain saw is taken for true */
 #define LAG_FINE_MS 60	  /* a lag below which waiting longer gains nothing: three beats */
 
 static bool is_writing(const struct facts_session *s)
@@ -174,11 +175,40 @@ static int MAY_WAIT look_once(struct flip *f, struct drain *d, char *obstacle, s
 	if (obstacle[0]) {
 		d->good_since_us = 0;
 	} else if (good_moment(d, lag)) {
+		f->drained_us = clock_us();
 		flip_step_detail(f, "drain", "lag %lld ms", (long long)lag);
 		return 1;
 	}
 	flip_step_detail(f, "drain", "waiting: %s", obstacle[0] ? obstacle : "for a moment of low lag");
 	return 0;
+}
+
+/*
+ * Right before the fence. Where servers answer late (far away, frozen, cut off for a moment) drain's last
+ * look is old by now: lag has grown, a long statement has begun. Then one more; -EAGAIN: not now, drain waits
+ * anew.
+ */
+int MAY_WAIT drain_still(struct flip *f, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts *o = arena_alloc(a, sizeof(*o)), *n = arena_alloc(a, sizeof(*n));
+	char obstacle[256];
+	int rc;
+
+	if (clock_us() - f->drained_us <= STILL_MS * 1000)
+		return 0;
+	rc = drain_look(f, a, o, n, err);
+	if (rc < 0)
+		return rc;
+	drain_obstacle(f, o, n, drain_lag_ms(o, n), obstacle, sizeof(obstacle));
+	if (!obstacle[0] && f->kill_late && bypass_connected(f, o))
+		snprintf(obstacle, sizeof(obstacle), "an account that walks through the fence has connected");
+	if (!obstacle[0])
+		return 0;
+	err_server(err, f->old_side.server->conf->name);
+	err_hint(err, "find out why the servers answer late (network, load, disk), then flip again");
+	return err_set(err, -EAGAIN, "%lld ms after drain the moment was not right any more: %s",
+		(long long)((clock_us() - f->drained_us) / 1000), obstacle);
 }
 
 int MAY_WAIT step_drain(struct flip *f, struct err *err)

@@ -119,6 +119,22 @@ int MAY_WAIT step_events(struct flip *f, struct err *err)
 	return 0;
 }
 
+/* A fence is taken back and drain waits anew, perhaps for long: old's events run meanwhile. */
+int MAY_WAIT events_back(struct flip *f, struct err *err)
+{
+	int rc;
+
+	if (!f->scheduler_changed)
+		return 0;
+	rc = sess_open(f, &f->old_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
+	if (rc == 0)
+		rc = flip_rc(
+			node_set_event_scheduler(f->old_side.act, true, flip_deadline(ROUND_TRIP_MS), err),
+			err);
+	f->scheduler_changed = rc < 0;
+	return rc;
+}
+
 int MAY_WAIT step_events_undo(struct flip *f, struct err *err)
 {
 	int rc = 0;

@@ -44,7 +44,8 @@ static int MAY_WAIT take_baseline(struct flip *f, struct err *err)
 
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
-	err_server(err, name);
+	if (!p.read_only || !p.holds_lock)
+		err_server(err, name);
 	if (!p.read_only)
 		return err_set(err, -EPERM, "%s: it is open to writes; the flip does not go on", name);
 	if (!p.holds_lock)
@@ -119,9 +120,9 @@ static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, st
 	return flip_rc(act, err);
 }
 
-int MAY_WAIT step_fence(struct flip *f, struct err *err)
+/* The last before the blackout: new proven closed, heartbeats away, all of it on disk. */
+static int MAY_WAIT before_fence(struct flip *f, struct err *err)
 {
-	const struct conf_server *old_conf = f->old_side.server->conf;
 	int rc = have_lock(f, &f->old_side, err);
 
 	if (rc == 0)
@@ -129,15 +130,24 @@ int MAY_WAIT step_fence(struct flip *f, struct err *err)
 	sess_tag(f, "fence");
 	if (rc == 0)
 		rc = take_baseline(f, err);
-	f->attempt++;
-	f->blockers_seen[0] = '\0';
 	if (rc == 0)
 		rc = row_write(f, f->old_side.act, "fencing", err);
 	if (rc == 0)
 		rc = cluster_heartbeat_pause(
 			f->cluster, f->from, f->old_side.reaper, flip_deadline(ROUND_TRIP_MS), err);
 	if (rc == 0)
-		rc = journal_fence(f, err);
+		rc = drain_still(f, err);
+	return rc < 0 ? rc : journal_fence(f, err);
+}
+
+int MAY_WAIT step_fence(struct flip *f, struct err *err)
+{
+	const struct conf_server *old_conf = f->old_side.server->conf;
+	int rc;
+
+	f->attempt++;
+	f->blockers_seen[0] = '\0';
+	rc = before_fence(f, err);
 	if (rc < 0)
 		return rc;
 	f->fence_us = clock_us();

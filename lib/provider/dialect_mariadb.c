@@ -50,19 +50,19 @@ static void hello_settings(enum session_role role, struct strbuf *out)
 }
 
 /* server_uid came with 10.5.26, 10.6.19, 10.11.9, 11.4.3: asked in a way that does not fail where it is
- * absent. */
+ * absent. The process list shows who logged in, USER(); an anonymous, PAM or proxied login is another
+ * CURRENT_USER(). */
 static void mariadb_hello(const struct dialect_ctx *ctx, enum session_role role, struct strbuf *out)
 {
 	(void)ctx;
 	hello_settings(role, out);
-	strbuf_add(out,
-		"SELECT CONNECTION_ID() AS session_id, CURRENT_USER() AS account, @@hostname AS hostname, "
-		"@@port AS port, @@global.server_id AS server_id, @@version AS version, "
-		"UNIX_TIMESTAMP() - (SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM "
-		"information_schema.GLOBAL_STATUS "
-		"WHERE VARIABLE_NAME='UPTIME') AS boot_s, "
-		"(SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES "
-		"WHERE VARIABLE_NAME='SERVER_UID') AS uid");
+	strbuf_add(out, "SELECT CONNECTION_ID() AS session_id, USER() AS account, @@hostname AS hostname, "
+			"@@port AS port, @@global.server_id AS server_id, @@version AS version, "
+			"UNIX_TIMESTAMP() - (SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM "
+			"information_schema.GLOBAL_STATUS "
+			"WHERE VARIABLE_NAME='UPTIME') AS boot_s, "
+			"(SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES "
+			"WHERE VARIABLE_NAME='SERVER_UID') AS uid");
 }
 
 static int mariadb_read_hello(const struct db_result *chain, struct dialect_hello *ret)

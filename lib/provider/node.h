@@ -38,7 +38,7 @@ enum session_role {
 /* What makes a session findable after a crash: all must match before it is killed by id. */
 struct session_mark {
 	uint64_t id;		      /* CONNECTION_ID() */
-	char account[192];	      /* CURRENT_USER() */
+	char account[192];	      /* USER(): who logged in, as the process list has it */
 	struct facts_identity server; /* the server and its boot */
 };
 

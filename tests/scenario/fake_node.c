@@ -174,6 +174,8 @@ enum act MAY_WAIT ask(
 		m->not_before_us = CLOCK_FOREVER;
 	if (m->fault == FAULT_CRASH_SENT)
 		m->not_before_us = vtime_us() + SENT_LATE_US;
+	if (!m->fault && s->node->server->slow_until_us > vtime_us())
+		m->not_before_us = s->node->server->slow_until_us;
 	if (m->not_before_us && m->limit_at_us)
 		m->limit_at_us = CLOCK_FOREVER; /* its time runs from its beginning */
 	if (m->fault != FAULT_HANGS)

@@ -182,6 +182,7 @@ struct server {
 	int64_t heartbeat_wall_ms;
 	struct link link;
 	int64_t apply_us;
+	int64_t slow_until_us;	   /* what flipd asks before that it answers then */
 	int64_t writable_since_us; /* when it last became so */
 	bool opened_by_other;	   /* and that was not flipd's doing */
 	int nlog_at_fence;
@@ -274,6 +275,8 @@ struct world {
 	enum flip_outcome outcome;
 	int64_t ended_us, begun_us, judge_from_us;
 	int64_t blackout_us; /* as flipd says; -1 none */
+	int64_t rest_since_us,
+		rest_most_us; /* no side's event scheduler runs: since when (0: one does), at most */
 	bool ended;
 	char warnings[4096];
 	char error[640];

@@ -222,6 +222,13 @@ static int op_flush(struct stmt *m)
 static int op_scheduler(struct stmt *m)
 {
 	at(m)->scheduler = m->in->on;
+	if (!w.server[0].scheduler && !w.server[1].scheduler) {
+		w.rest_since_us = w.rest_since_us ? w.rest_since_us : vtime_us();
+	} else if (w.rest_since_us) {
+		int64_t us = vtime_us() - w.rest_since_us;
+		w.rest_most_us = us > w.rest_most_us ? us : w.rest_most_us;
+		w.rest_since_us = 0;
+	}
 	return done(m);
 }
 

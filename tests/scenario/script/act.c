@@ -75,6 +75,11 @@ static void do_lock(struct trigger *t)
 	w.foreign_lock = true;
 }
 
+static void do_slow(struct trigger *t)
+{
+	server_of(t)->slow_until_us = vtime_us() + t->arg_us;
+}
+
 static void do_apply(struct trigger *t)
 {
 	server_of(t)->apply_us = t->arg_us;
@@ -289,6 +294,7 @@ static const struct action {
 	{"open", parse_server, do_open},		/* SERVER, by hand */
 	{"close", parse_server, do_close}, {"write", parse_server, do_write},
 	{"lock", parse_server, do_lock},		    /* by a flipd of another host */
+	{"slow", parse_server_time, do_slow},		    /* SERVER DURATION */
 	{"apply", parse_server_time, do_apply},		    /* SERVER DURATION, for each transaction */
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
 	{"client", parse_client, do_client},		    /* blocker DURATION | locker | bypass */

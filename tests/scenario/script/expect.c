@@ -88,6 +88,12 @@ static void judge_blackout(const struct words *e)
 		violation("the blackout is %lld us", (long long)w.blackout_us);
 }
 
+static void judge_rest(const struct words *e)
+{
+	if (w.rest_since_us || w.rest_most_us > words_us(e->v[3]))
+		violation("events rested for %lld us", (long long)w.rest_most_us);
+}
+
 static void judge_lives(const struct words *e)
 {
 	if (w.lives != atoi(e->v[2]))
@@ -112,6 +118,7 @@ static const struct {
 	{"warning", 3, judge_warning},
 	{"error", 3, judge_warning},
 	{"blackout", 4, judge_blackout},
+	{"events", 4, judge_rest}, /* rest DURATION, at most */
 	{"lives", 3, judge_lives},
 	{"hooks", 3, judge_hooks},
 };
