@@ -539,6 +539,45 @@ def test_e9_events_move_along(scene):
             server.query("SET GLOBAL event_scheduler=OFF")
 
 
+def test_events_run_on_one_side_and_hardly_rest(scene):
+    """One that is due every second, over flips there and back: it runs on the master only, and no run is missing for
+    longer than a second more than it waits for anyway."""
+    old, new = scene.set_out()
+    old.query("SET GLOBAL event_scheduler=ON")
+    old.query("CREATE TABLE app.tick (id INT PRIMARY KEY AUTO_INCREMENT, server INT NOT NULL, at DATETIME(6) NOT NULL)")
+    old.query("GRANT EVENT ON app.* TO 'batch'@'%'")
+    old.query("CREATE DEFINER=batch@'%' EVENT app.ticks ON SCHEDULE EVERY 1 SECOND DO "
+              "INSERT INTO app.tick (server, at) VALUES (@@server_id, SYSDATE(6))")
+
+    def ticks():
+        return scene.master.query("SELECT server, at FROM app.tick ORDER BY id")
+
+    def run_of(server):
+        wait_for(lambda: ticks() and ticks()[-1]["server"] == server.server_id, 10, "the event to run on " + server.name)
+    try:
+        scene.flipd()
+        load, order = scene.load(interval_ms=4), [old]
+        run_of(old)
+        for to in (new, old, new):
+            scene.flip(to)
+            run_of(to)
+            scene.daemon.wait_ready(order[-1].name)
+            order.append(to)
+        scene.master.query("DROP EVENT app.ticks")
+        seen = ticks()
+        moves = [b["server"] for a, b in zip(seen, seen[1:]) if a["server"] != b["server"]]
+        assert moves == [s.server_id for s in order[1:]], seen
+        gaps = [(b["at"] - a["at"]).total_seconds() for a, b in zip(seen, seen[1:])]
+        assert max(gaps) <= 2.2 and min(gaps) > 0, gaps
+        scene.right(load, *order)
+    finally:
+        scene.master.query("DROP EVENT IF EXISTS app.ticks")
+        scene.master.query("DROP TABLE app.tick")
+        scene.master.query("REVOKE EVENT ON app.* FROM 'batch'@'%'")
+        for server in (old, new):
+            server.query("SET GLOBAL event_scheduler=OFF")
+
+
 def test_e10_a_domain_of_its_own():
     """E10: new has local history in a GTID domain of its own, which old would be sent from its beginning: refused."""
     scene = Scene()
