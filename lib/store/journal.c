@@ -107,6 +107,7 @@ int journal_begin(struct journal *j, const struct journal_flip *f, struct err *e
 	memcpy(e->op.text, text, sizeof(text));
 	e->op.number[0] = f->started_at_ms;
 	e->op.number[1] = f->ended_at_ms;
+	e->op.number[2] = f->rehearsal;
 	return journal_add_durable(j, e, err);
 }
 

@@ -29,6 +29,7 @@ struct journal_flip { /* what is known when a flip begins, and its end */
 	int64_t started_at_ms, ended_at_ms; /* wall; ended 0 */
 	const char *config;		    /* conf_print_cluster(): no secrets */
 	const char *document;		    /* the flip's JSON as last saved; NULL */
+	bool rehearsal;			    /* it was to end before the fence */
 };
 
 struct journal_record {
@@ -58,8 +59,11 @@ int MAY_WAIT journal_reserve(struct journal *, struct err *) MUSTCHECK;
 /* Reading; results live in the arena. */
 int MAY_WAIT journal_unfinished(
 	struct journal *, struct arena *, struct journal_flip **ret, int *ret_n, struct err *) MUSTCHECK;
-/* cluster NULL: all. Newest first. */
+/* cluster NULL: all. Newest first, rehearsals too. */
 int MAY_WAIT journal_history(struct journal *, struct arena *, const char *cluster, int limit,
+	struct journal_flip **ret, int *ret_n, struct err *) MUSTCHECK;
+/* Those of one cluster that have ended, newest first: its flips, or its rehearsals. */
+int MAY_WAIT journal_past(struct journal *, struct arena *, const char *cluster, bool rehearsals, int limit,
 	struct journal_flip **ret, int *ret_n, struct err *) MUSTCHECK;
 int MAY_WAIT journal_load(struct journal *, struct arena *, const char *flip_id,
 	struct journal_flip *ret_flip, struct journal_record **ret, int *ret_n,

@@ -9,7 +9,7 @@
 #include "lib/store/journal.h"
 
 #define JOURNAL_TEXTS 9
-#define JOURNAL_NUMBERS 2
+#define JOURNAL_NUMBERS 3
 #define JOURNAL_ID_SIZE 33
 
 enum journal_verb { JOURNAL_BEGIN, JOURNAL_RECORD, JOURNAL_SAVE };
@@ -108,7 +108,14 @@ int journal_sql_write(struct journal_sql *, struct journal_op *list, bool durabl
 /* Moves what the log holds into the database proper. */
 void journal_sql_tidy(struct journal_sql *);
 
-enum journal_query { JOURNAL_UNFINISHED, JOURNAL_HISTORY, JOURNAL_HISTORY_OF, JOURNAL_ONE };
+enum journal_query {
+	JOURNAL_UNFINISHED,
+	JOURNAL_HISTORY,
+	JOURNAL_HISTORY_OF,
+	JOURNAL_FLIPS,
+	JOURNAL_REHEARSALS,
+	JOURNAL_ONE
+};
 /* name: of the cluster or group, or the id; limit below 1: no limit. Texts are as found: any bytes, or NULL.
  */
 int journal_sql_flips(struct journal_sql *, enum journal_query, const char *name, int limit, struct arena *,

@@ -81,7 +81,8 @@ static void copy_flip(struct arena *a, const struct journal_flip *from, struct j
 		.started_at_ms = from->started_at_ms,
 		.ended_at_ms = from->ended_at_ms,
 		.config = text(a, from->config),
-		.document = text_or_null(a, from->document)};
+		.document = text_or_null(a, from->document),
+		.rehearsal = from->rehearsal};
 }
 
 static void copy_record(struct arena *a, const struct journal_record *from, struct journal_record *to)
@@ -122,6 +123,13 @@ int journal_history(struct journal *j, struct arena *a, const char *cluster, int
 {
 	return read_flips(
 		j, a, cluster ? JOURNAL_HISTORY_OF : JOURNAL_HISTORY, cluster, limit, ret, ret_n, err);
+}
+
+int journal_past(struct journal *j, struct arena *a, const char *cluster, bool rehearsals, int limit,
+	struct journal_flip **ret, int *ret_n, struct err *err)
+{
+	return read_flips(
+		j, a, rehearsals ? JOURNAL_REHEARSALS : JOURNAL_FLIPS, cluster, limit, ret, ret_n, err);
 }
 
 int journal_load(struct journal *j, struct arena *a, const char *flip_id, struct journal_flip *ret_flip,

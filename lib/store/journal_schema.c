@@ -23,6 +23,7 @@ static const char *const migrations[] = {
 	"CREATE TABLE record(flip_id TEXT NOT NULL, seq INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
 	" kind TEXT NOT NULL, step TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY(flip_id, seq))"
 	" WITHOUT ROWID;",
+	"ALTER TABLE flip ADD COLUMN rehearsal INTEGER NOT NULL DEFAULT 0;",
 };
 
 void journal_schema_hint(const struct journal_sql *s, int code, struct err *err)

@@ -24,8 +24,9 @@ static const struct verb {
 } verbs[] = {
 	[JOURNAL_BEGIN] =
 		{"INSERT INTO flip(id, cluster, grp, from_side, to_side, state, outcome, config, document,"
-		 " started_at_ms, ended_at_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-			9, 2},
+		 " started_at_ms, ended_at_ms, rehearsal)"
+		 " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+			9, 3},
 	[JOURNAL_RECORD] =
 		{"INSERT INTO record(flip_id, kind, step, data, at_ms, seq) VALUES(?1, ?2, ?3, ?4, ?5,"
 		 " (SELECT coalesce(max(seq), 0) + 1 FROM record WHERE flip_id = ?1))",
@@ -35,16 +36,18 @@ static const struct verb {
 		4, 1},
 };
 
-#define FLIP_COLUMNS                                                                                         \
-	"id, cluster, grp, from_side, to_side, state, outcome, config, document, started_at_ms, ended_at_ms"
+#define FLIPS                                                                                                \
+	"SELECT id, cluster, grp, from_side, to_side, state, outcome, config, document, started_at_ms,"      \
+	" ended_at_ms, rehearsal FROM flip "
+#define NEWEST_FIRST " ORDER BY started_at_ms DESC, id DESC LIMIT ?2"
 
 static const char *const queries[] = {
-	[JOURNAL_UNFINISHED] = "SELECT " FLIP_COLUMNS " FROM flip WHERE state IS NOT 'ended'"
-			       " ORDER BY started_at_ms, id LIMIT ?2",
-	[JOURNAL_HISTORY] = "SELECT " FLIP_COLUMNS " FROM flip ORDER BY started_at_ms DESC, id DESC LIMIT ?2",
-	[JOURNAL_HISTORY_OF] = "SELECT " FLIP_COLUMNS " FROM flip WHERE cluster = ?1 OR grp = ?1"
-			       " ORDER BY started_at_ms DESC, id DESC LIMIT ?2",
-	[JOURNAL_ONE] = "SELECT " FLIP_COLUMNS " FROM flip WHERE id = ?1 LIMIT ?2",
+	[JOURNAL_UNFINISHED] = FLIPS "WHERE state IS NOT 'ended' ORDER BY started_at_ms, id LIMIT ?2",
+	[JOURNAL_HISTORY] = FLIPS NEWEST_FIRST,
+	[JOURNAL_HISTORY_OF] = FLIPS "WHERE cluster = ?1 OR grp = ?1" NEWEST_FIRST,
+	[JOURNAL_FLIPS] = FLIPS "WHERE cluster = ?1 AND state = 'ended' AND rehearsal = 0" NEWEST_FIRST,
+	[JOURNAL_REHEARSALS] = FLIPS "WHERE cluster = ?1 AND state = 'ended' AND rehearsal = 1" NEWEST_FIRST,
+	[JOURNAL_ONE] = FLIPS "WHERE id = ?1 LIMIT ?2",
 };
 
 struct journal_sql {
@@ -365,7 +368,8 @@ static void read_flip(sqlite3_stmt *st, struct arena *a, void *row)
 		.config = cell(st, 7, a),
 		.document = cell(st, 8, a),
 		.started_at_ms = sqlite3_column_int64(st, 9),
-		.ended_at_ms = sqlite3_column_int64(st, 10)};
+		.ended_at_ms = sqlite3_column_int64(st, 10),
+		.rehearsal = sqlite3_column_int(st, 11) != 0};
 }
 
 static void read_record(sqlite3_stmt *st, struct arena *a, void *row)

@@ -241,6 +241,51 @@ static void test_lists_unfinished_and_history(void **state)
 	run(lists_unfinished_and_history, NULL);
 }
 
+/* A rehearsal is in the history; what asks for the last flip does not find it, however many there were. */
+static void tells_rehearsals_from_flips(void *arg)
+{
+	struct journal *j = open_journal();
+	struct journal_flip f = flip_of("r1", "c1", 2000), *flips, flip;
+	struct arena *a = arena_new();
+	struct journal_record *r;
+	int n;
+
+	(void)arg;
+	begin(j, "f1", "c1", 1000);
+	f.rehearsal = true;
+	assert_int_equal(journal_begin(j, &f, NULL), 0);
+	f.id = "r2";
+	f.started_at_ms = 3000;
+	assert_int_equal(journal_begin(j, &f, NULL), 0);
+	assert_int_equal(journal_past(j, a, "c1", true, 0, &flips, &n, NULL), 0);
+	assert_int_equal(n, 0); /* none has ended */
+	assert_int_equal(journal_save(j, "f1", "ended", "done", 1500, NULL, NULL), 0);
+	assert_int_equal(journal_save(j, "r1", "ended", "done", 2500, NULL, NULL), 0);
+	assert_int_equal(journal_save(j, "r2", "ended", "aborted", 3500, NULL, NULL), 0);
+	assert_int_equal(journal_past(j, a, "c1", true, 0, &flips, &n, NULL), 0);
+	expect_flips(flips, n, "r2 r1");
+	assert_true(flips[0].rehearsal);
+	assert_int_equal(journal_past(j, a, "c1", true, 1, &flips, &n, NULL), 0);
+	expect_flips(flips, n, "r2");
+	assert_int_equal(journal_past(j, a, "c1", false, 1, &flips, &n, NULL), 0);
+	expect_flips(flips, n, "f1");
+	assert_int_equal(journal_past(j, a, "c2", false, 1, &flips, &n, NULL), 0);
+	assert_int_equal(n, 0);
+	assert_int_equal(journal_history(j, a, "c1", 0, &flips, &n, NULL), 0);
+	expect_flips(flips, n, "r2 r1 f1");
+	assert_true(flips[1].rehearsal && !flips[2].rehearsal);
+	assert_int_equal(journal_load(j, a, "r1", &flip, &r, &n, NULL), 0);
+	assert_true(flip.rehearsal);
+	arena_free(a);
+	journal_close(j);
+}
+
+static void test_tells_rehearsals_from_flips(void **state)
+{
+	(void)state;
+	run(tells_rehearsals_from_flips, NULL);
+}
+
 static void many_records(void *arg)
 {
 	struct journal *j = open_journal();
@@ -387,6 +432,7 @@ int main(void)
 		PLACED(test_records_come_back_in_order),
 		PLACED(test_refusals_harm_nothing_else),
 		PLACED(test_lists_unfinished_and_history),
+		PLACED(test_tells_rehearsals_from_flips),
 		PLACED(test_many_records),
 		PLACED(test_writers_share_the_disk),
 		PLACED(test_cancel_leaves_no_write_unknown),

@@ -152,7 +152,7 @@ static void other_files_are_refused(void *arg)
 	make_journal();
 	by_hand("PRAGMA user_version = -1");
 	expect_refused(-EBADMSG, "no schema version");
-	by_hand("PRAGMA user_version = 1; DELETE FROM meta");
+	by_hand("PRAGMA user_version = 2; DELETE FROM meta");
 	expect_refused(-EBADMSG, "no name");
 	by_hand("DROP TABLE meta");
 	expect_refused(-EIO, "meta");
@@ -164,6 +164,38 @@ static void test_other_files_are_refused(void **state)
 {
 	(void)state;
 	run(other_files_are_refused, NULL);
+}
+
+/* As the first version made it: it is brought up to date, and what it knew is there. */
+static void an_older_file_is_brought_up(void *arg)
+{
+	struct journal_flip *flips;
+	struct arena *a = arena_new();
+	struct journal *j;
+	int n;
+
+	(void)arg;
+	make_journal();
+	j = open_journal();
+	begin(j, "f1", "c1", 1000);
+	assert_int_equal(journal_save(j, "f1", "ended", "done", 1500, NULL, NULL), 0);
+	journal_close(j);
+	by_hand("ALTER TABLE flip DROP COLUMN rehearsal; PRAGMA user_version = 1");
+	for (int times = 0; times < 2; times++) {
+		j = open_journal();
+		assert_int_equal(journal_past(j, a, "c1", false, 10, &flips, &n, NULL), 0);
+		assert_int_equal(n, 1);
+		assert_string_equal(flips[0].id, "f1");
+		assert_false(flips[0].rehearsal);
+		journal_close(j);
+	}
+	arena_free(a);
+}
+
+static void test_an_older_file_is_brought_up(void **state)
+{
+	(void)state;
+	run(an_older_file_is_brought_up, NULL);
 }
 
 static void places_that_cannot_be(void *arg)
@@ -252,6 +284,7 @@ int main(void)
 		PLACED(test_impossible_rows_are_found),
 		PLACED(test_damage_met_later_is_an_error),
 		PLACED(test_other_files_are_refused),
+		PLACED(test_an_older_file_is_brought_up),
 		PLACED(test_places_that_cannot_be),
 		PLACED(test_damaged_texts_are_shown),
 	};
