@@ -92,7 +92,7 @@ static void MAY_WAIT read_last(struct server *server, const char *name)
 	struct err err = {0};
 	int n;
 
-	if (journal_history(server->journal, arena, name, LAST_LOOK, &flips, &n, &err) < 0) {
+	if (journal_past(server->journal, arena, name, false, LAST_LOOK, &flips, &n, &err) < 0) {
 		log_at(LOG_LEVEL_WARNING, &(struct log_ctx){.cluster = name},
 			"its past flips cannot be read: %s", err_text(&err));
 		return;
@@ -102,8 +102,7 @@ static void MAY_WAIT read_last(struct server *server, const char *name)
 		struct watched *w = server_find(server, name);
 		struct wire *document;
 
-		if (!w || !flips[i].document || !str_eq(flips[i].state, "ended") ||
-			flips[i].ended_at_ms < w->last_flip_at_ms ||
+		if (!w || !flips[i].document || flips[i].ended_at_ms < w->last_flip_at_ms ||
 			wire_parse(flips[i].document, strlen(flips[i].document), &document, NULL) < 0)
 			continue;
 		watch_remember(w, document);

@@ -60,12 +60,6 @@ static int MAY_WAIT command_reload(struct request *r, struct strbuf *ret, struct
 	return 0;
 }
 
-static int command_later(struct request *r, struct strbuf *ret, struct err *err)
-{
-	(void)ret;
-	return err_set(err, -EINVAL, "%s comes with a later version", r->command->name);
-}
-
 static int command_schedule_list(struct request *r, struct strbuf *ret, struct err *err)
 {
 	(void)r, (void)err;
@@ -119,7 +113,8 @@ const struct command commands[] = {
 		.role = ROLE_OPERATOR,
 		.help = "all that stops no write, timed",
 		.args = ARGS(NAME, TO),
-		.handler = command_later},
+		.waits = true,
+		.handler = command_rehearse},
 	{.name = "flip",
 		.role = ROLE_OPERATOR,
 		.help = "flips a cluster",

@@ -37,6 +37,7 @@ int command_check_args(const struct command *, const struct wire *args, struct e
 
 /* Handlers that concern one flip or the servers; commands_flip.c, commands_servers.c. */
 int MAY_WAIT command_flip(struct request *, struct strbuf *, struct err *);
+int MAY_WAIT command_rehearse(struct request *, struct strbuf *, struct err *);
 int MAY_WAIT command_abort(struct request *, struct strbuf *, struct err *);
 int MAY_WAIT command_resolve(struct request *, struct strbuf *, struct err *);
 int MAY_WAIT command_check(struct request *, struct strbuf *, struct err *);

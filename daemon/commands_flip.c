@@ -1,4 +1,5 @@
-/* commands_flip: flip, abort and resolve. The flip goes on in its own fiber whatever becomes of who asked. */
+/* commands_flip: flip, rehearse, abort and resolve. The flip goes on in its own fiber whatever becomes of who
+ * asked. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -95,13 +96,30 @@ static int may_flip(const struct request *r, const struct watched *w, struct err
 		return err_set(err, -EBUSY, "%s: an unfinished flip could not be taken up: %s", w->name,
 			w->unreadable);
 	if (w->run && flip_get_state(w->run->flip) == FLIP_STUCK)
-		return err_set(err, -EBUSY, "%s: flip %s is stuck: see flipctl resolve %s", w->name,
-			flip_id(w->run->flip), w->name);
+		return err_set(err, -EBUSY, "%s: %s %s is stuck: see flipctl resolve %s", w->name,
+			run_word(w->run), flip_id(w->run->flip), w->name);
 	if (w->run)
-		return err_set(err, -EBUSY, "%s: flip %s is under way", w->name, flip_id(w->run->flip));
+		return err_set(err, -EBUSY, "%s: %s %s is under way", w->name, run_word(w->run),
+			flip_id(w->run->flip));
 	if (!w->configured)
 		return err_set(err, -EBUSY, "%s: is not configured any more", w->name);
 	return 0;
+}
+
+/* Begins it, and waits: for its end, or that of its preflight alone. */
+static void MAY_WAIT begin(struct request *r, struct watched *w, const struct flip_request *request,
+	bool no_wait, struct strbuf *ret)
+{
+	struct run *run = run_new(w, request);
+
+	log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = w->name, .flip_id = flip_id(run->flip)},
+		"%s to %s asked for by %s", run_word(run), conf_side_name(request->to), request->user);
+	run_listen(run, on_event, r);
+	run_begin(run, false);
+	(void)wait_until(r, run, no_wait ? past_preflight : has_returned, CLOCK_FOREVER);
+	run_unlisten(run, r);
+	command_answer(ret, flip_document(run->flip, true));
+	run_unref(run);
 }
 
 int command_flip(struct request *r, struct strbuf *ret, struct err *err)
@@ -122,15 +140,26 @@ int command_flip(struct request *r, struct strbuf *ret, struct err *err)
 		code = may_flip(r, w, err);
 	if (code < 0)
 		return code;
-	struct run *run = run_new(w, &request);
-	log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = w->name, .flip_id = flip_id(run->flip)},
-		"flip to %s asked for by %s", conf_side_name(request.to), request.user);
-	run_listen(run, on_event, r);
-	run_begin(run, false);
-	(void)wait_until(r, run, no_wait ? past_preflight : has_returned, CLOCK_FOREVER);
-	run_unlisten(run, r);
-	command_answer(ret, flip_document(run->flip, true));
-	run_unref(run);
+	begin(r, w, &request, no_wait, ret);
+	return 0;
+}
+
+/* It waits for nobody: a flip that is under way, settling or not, is not hurried on for a rehearsal. */
+int command_rehearse(struct request *r, struct strbuf *ret, struct err *err)
+{
+	struct flip_request request = {.uid = r->uid, .pid = r->pid, .rehearsal = true};
+	struct watched *w;
+	bool no_wait = false;
+
+	control_user(r, request.user, sizeof(request.user));
+	int code = command_cluster(r, &w, err);
+	if (code == 0)
+		code = read_flip(r, &request, &no_wait, err);
+	if (code == 0)
+		code = may_flip(r, w, err);
+	if (code < 0)
+		return code;
+	begin(r, w, &request, false, ret);
 	return 0;
 }
 

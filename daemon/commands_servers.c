@@ -22,8 +22,8 @@
 static int not_in_flip(const struct request *r, const struct watched *w, struct err *err)
 {
 	if (w->run && w->run->active)
-		return err_set(err, -EBUSY, "%s: flip %s is under way: %s waits for its end", w->name,
-			flip_id(w->run->flip), r->command->name);
+		return err_set(err, -EBUSY, "%s: %s %s is under way: %s waits for its end", w->name,
+			run_word(w->run), flip_id(w->run->flip), r->command->name);
 	return 0;
 }
 
@@ -197,6 +197,7 @@ static struct wire *bare_document(const struct journal_flip *f)
 	wire_set_str(o, "id", f->id);
 	wire_set_str(o, "cluster", f->cluster);
 	wire_set_str(o, "group", f->group && f->group[0] ? f->group : NULL);
+	wire_set_bool(o, "rehearsal", f->rehearsal);
 	wire_set_str(o, "from", f->from);
 	wire_set_str(o, "to", f->to);
 	wire_set_str(o, "state", f->state);

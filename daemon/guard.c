@@ -57,8 +57,9 @@ void guard_look(struct watched *w)
 		w->alarmed = false;
 		return;
 	}
-	/* A flip guards for itself. */
-	if ((w->run && w->run->active) || w->unreadable || w->guarded < 0 || w->server->stopping)
+	/* A flip guards for itself; a rehearsal does not. */
+	if ((w->run && w->run->active && !flip_is_rehearsal(w->run->flip)) || w->unreadable ||
+		w->guarded < 0 || w->server->stopping)
 		return;
 	call_out(w, fence);
 	if (fence && !w->guard)

@@ -46,6 +46,8 @@ static void note_change(struct run *run, const struct wire *detail)
 	const char *step = wire_get_str(detail, "name"), *state = wire_get_str(detail, "state");
 	bool over = !str_eq(state, "running");
 
+	if (flip_is_rehearsal(run->flip))
+		return; /* it only tells of them */
 	if (str_eq(step, "fence") || str_eq(step, "open"))
 		state_changed(run->watched, over && (str_eq(step, "open") || str_eq(state, "undone")));
 }
@@ -60,7 +62,7 @@ static void on_event(const struct flip *flip, const char *type, const struct wir
 		log_step(&ctx, detail);
 		note_change(run, detail);
 	} else if (str_eq(type, "accepted")) {
-		log_at(LOG_LEVEL_NOTICE, &ctx, "flip begins");
+		log_at(LOG_LEVEL_NOTICE, &ctx, "%s begins", run_word(run));
 	} else if (str_eq(type, "killed")) {
 		const char *user = wire_get_str(detail, "user");
 		ctx.server = wire_get_str(detail, "server");
@@ -80,7 +82,7 @@ static void log_end(const struct run *run, const struct wire *document)
 	const struct wire *error = wire_get(document, "error");
 	const char *outcome = wire_get_str(document, "outcome");
 	const char *message = wire_get_str(error, "message");
-	const char *hint = wire_get_str(error, "hint");
+	const char *hint = wire_get_str(error, "hint"), *what = run_word(run);
 	bool well = str_eq(outcome, "done") || str_eq(outcome, "nothing_to_do");
 	enum log_level level = well			  ? LOG_LEVEL_NOTICE
 			       : str_eq(outcome, "stuck") ? LOG_LEVEL_ERROR
@@ -89,12 +91,15 @@ static void log_end(const struct run *run, const struct wire *document)
 	ctx.server = wire_get_str(error, "server");
 	ctx.step = wire_get_str(error, "step");
 	if (!outcome)
-		log_at(LOG_LEVEL_NOTICE, &ctx, "flip left as it is: the next start goes on with it");
+		log_at(LOG_LEVEL_NOTICE, &ctx, "%s left as it is: the next start goes on with it", what);
+	else if (str_eq(outcome, "done") && flip_is_rehearsal(run->flip))
+		log_at(level, &ctx, "rehearsal ended: done, a flip would stop writes for %.1f ms",
+			wire_get_real(document, "predicted_blackout_ms", 0));
 	else if (well && !wire_is_null(wire_get(document, "blackout_ms")))
 		log_at(level, &ctx, "flip ended: %s, writes stood still for %.1f ms", outcome,
 			wire_get_real(document, "blackout_ms", 0));
 	else
-		log_at(level, &ctx, "flip ended: %s%s%s%s%s", outcome, message ? ": " : "",
+		log_at(level, &ctx, "%s ended: %s%s%s%s%s", what, outcome, message ? ": " : "",
 			message ? message : "", hint ? "; " : "", hint ? hint : "");
 }
 
@@ -142,16 +147,17 @@ static void run_returned(struct run *run)
 	struct watched *w = run->watched;
 	struct server *server = w->server;
 	enum flip_outcome outcome = flip_get_outcome(run->flip);
+	bool rehearsal = flip_is_rehearsal(run->flip); /* it is no flip: nothing has changed */
 	struct wire *document = flip_document(run->flip, true);
 
 	run->active = false;
 	log_end(run, document);
-	if (outcome != FLIP_NO_OUTCOME) {
+	if (outcome != FLIP_NO_OUTCOME && !rehearsal) {
 		w->flips[outcome]++;
 		metrics_observe_flip(run->flip);
 	}
 	if (flip_get_state(run->flip) == FLIP_ENDED) {
-		if (outcome != FLIP_NOTHING_TO_DO)
+		if (outcome != FLIP_NOTHING_TO_DO && !rehearsal)
 			watch_remember(w, document);
 		w->run = NULL;
 		run->watched = NULL;
@@ -175,7 +181,8 @@ static void MAY_WAIT look_again(struct run *run)
 	struct watched *w = run->watched;
 	enum flip_outcome outcome = flip_get_outcome(run->flip);
 
-	if (w->server->stopping || outcome == FLIP_REFUSED || outcome == FLIP_NOTHING_TO_DO)
+	if (w->server->stopping || outcome == FLIP_REFUSED || outcome == FLIP_NOTHING_TO_DO ||
+		flip_is_rehearsal(run->flip))
 		return;
 	state_changed(w, true);
 	while (!state_looked_since(w)) {
@@ -188,7 +195,8 @@ static void run_main(void *arg)
 {
 	struct run *run = arg;
 
-	follow_up_stop(run->watched);
+	if (!flip_is_rehearsal(run->flip)) /* what the last flip left goes on beside a rehearsal */
+		follow_up_stop(run->watched);
 	if (run->recover)
 		flip_recover(run->flip);
 	else
@@ -287,6 +295,11 @@ void run_unref(struct run *run)
 bool run_over(const struct run *run)
 {
 	return !run->active && flip_get_state(run->flip) == FLIP_ENDED;
+}
+
+const char *run_word(const struct run *run)
+{
+	return flip_is_rehearsal(run->flip) ? "rehearsal" : "flip";
 }
 
 int run_wait(struct run *run, int64_t deadline_us)

@@ -41,6 +41,8 @@ void run_listen(struct run *, run_event_fn, void *arg);
 void run_unlisten(struct run *, void *arg); /* nothing when arg does not listen */
 /* Its fiber has returned and it is not stuck. */
 bool run_over(const struct run *);
+/* "flip" or "rehearsal". */
+const char *run_word(const struct run *);
 /* Waits for the next change; 0, or -ECANCELED, -ETIMEDOUT. */
 int MAY_WAIT run_wait(struct run *, int64_t deadline_us);
 

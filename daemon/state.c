@@ -141,6 +141,8 @@ static enum watch_state flip_part(const struct watched *w)
 	case FLIP_RECOVERING:
 		return WATCH_RECOVERING;
 	case FLIP_RUNNING:
+		if (flip_is_rehearsal(w->run->flip))
+			return WATCH_OK; /* nothing that anybody would notice */
 		if (flip_rolling_back(w->run->flip))
 			return WATCH_ROLLING_BACK;
 		return flip_settling(w->run->flip) ? WATCH_SETTLING : WATCH_FLIPPING;

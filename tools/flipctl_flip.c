@@ -1,4 +1,4 @@
-/* flipctl_flip: the commands that change something: flip, abort, resolve, prepare. */
+/* flipctl_flip: the commands that change something: flip, rehearse, abort, resolve, prepare. */
 #include "tools/flipctl.h"
 
 #include <string.h>
@@ -188,6 +188,28 @@ int do_flip(const struct ctl *ctl)
 	if (code == EXIT_DONE)
 		code = ctl->yes || ask_yes("Flip now?") ? flip_now(ctl, c) : not_done("flip");
 	conn_close(c);
+	return code;
+}
+
+/* rehearse: it stops no write, so nothing is asked first */
+
+int do_rehearse(const struct ctl *ctl)
+{
+	struct conn *c = conn_open(ctl);
+	struct wire *args = wire_object(), *flip;
+
+	wire_set_str(args, "name", ctl->args[0]);
+	wire_set_str(args, "to", ctl->to);
+	if (!c) {
+		wire_free(args);
+		return EXIT_UNREACHABLE;
+	}
+	int code = ask_and_watch(ctl, c, "rehearse", args, &flip);
+	conn_close(c);
+	if (code != EXIT_DONE)
+		return code;
+	code = tell_end(ctl, flip);
+	wire_free(flip);
 	return code;
 }
 

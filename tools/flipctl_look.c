@@ -118,11 +118,6 @@ int do_plan(const struct ctl *ctl)
 	return show_result(ctl, "plan", name_and_to(ctl), show_plan);
 }
 
-int do_rehearse(const struct ctl *ctl)
-{
-	return show_result(ctl, "rehearse", name_and_to(ctl), show_flip);
-}
-
 int do_history(const struct ctl *ctl)
 {
 	struct wire *args = args_with("name", ctl->nargs ? ctl->args[0] : NULL);

@@ -12,6 +12,16 @@ static const char *outcome_of(const struct wire *flip)
 	return outcome ? text_clean(outcome) : text_of(flip, "state");
 }
 
+static bool is_rehearsal(const struct wire *flip)
+{
+	return wire_get_bool(flip, "rehearsal");
+}
+
+static const char *word_of(const struct wire *flip)
+{
+	return is_rehearsal(flip) ? "rehearsal" : "flip";
+}
+
 /* history */
 
 void show_history(const struct wire *document)
@@ -37,6 +47,8 @@ void show_history(const struct wire *document)
 		row[2].text = text_of(flip, "to");
 		row[3].text = text_time(flip, "started_at");
 		row[4] = (struct cell){outcome_of(flip), text_state_colour(outcome_of(flip))};
+		if (is_rehearsal(flip))
+			row[4].text = text_printf("%s, rehearsal", outcome_of(flip));
 		row[5].text = text_ms(flip, "blackout_ms");
 		row[6].text = text_of(wire_get(flip, "requested_by"), "user");
 	}
@@ -136,6 +148,13 @@ static void show_probe(const struct wire *flip)
 
 	if (wire_is_null(probe))
 		return;
+	if (wire_is_null(wire_get(probe, "blackout_ms"))) {
+		(void)printf("  probe        %jd writes done and %jd refused, via %s every %s\n",
+			(intmax_t)wire_get_int(probe, "writes", 0),
+			(intmax_t)wire_get_int(probe, "refused", 0), text_of(probe, "via"),
+			text_ms(probe, "interval_ms"));
+		return;
+	}
 	(void)printf(
 		"  probe        writes stood still for %s, seen via %s every %s (%jd written, %jd refused)\n",
 		text_ms(probe, "blackout_ms"), text_of(probe, "via"), text_ms(probe, "interval_ms"),
@@ -169,14 +188,18 @@ void show_flip(const struct wire *flip)
 	const struct wire *by = wire_get(flip, "requested_by"), *position = wire_get(flip, "position");
 	const char *outcome = outcome_of(flip);
 
-	(void)printf("flip %s of %s, %s to %s: %s%s%s\n", text_of(flip, "id"), text_of(flip, "cluster"),
-		text_of(flip, "from"), text_of(flip, "to"), text_state_colour(outcome), outcome,
-		text_plain());
+	(void)printf("%s %s of %s, %s to %s: %s%s%s\n", word_of(flip), text_of(flip, "id"),
+		text_of(flip, "cluster"), text_of(flip, "from"), text_of(flip, "to"),
+		text_state_colour(outcome), outcome, text_plain());
 	(void)printf("  asked for    by %s (uid %jd, pid %jd)\n", text_of(by, "user"),
 		(intmax_t)wire_get_int(by, "uid", -1), (intmax_t)wire_get_int(by, "pid", -1));
 	(void)printf("  from, to     %s, %s\n", text_time(flip, "started_at"), text_time(flip, "ended_at"));
-	(void)printf("  blackout     %s (predicted %s)\n", text_ms(flip, "blackout_ms"),
-		text_ms(flip, "predicted_blackout_ms"));
+	if (is_rehearsal(flip))
+		(void)printf("  blackout     none; a flip's is predicted to last %s\n",
+			text_ms(flip, "predicted_blackout_ms"));
+	else
+		(void)printf("  blackout     %s (predicted %s)\n", text_ms(flip, "blackout_ms"),
+			text_ms(flip, "predicted_blackout_ms"));
 	show_probe(flip);
 	if (wire_get_str(position, "final"))
 		(void)printf("  position     old's last: %s\n", text_of(position, "final"));
@@ -211,13 +234,31 @@ static const char *end_sentence(const struct wire *flip)
 	return outcome ? text_clean(outcome) : text_printf("goes on, %s", text_of(flip, "state"));
 }
 
+/* What stands for the steps that a rehearsal does not take. */
+static void show_rehearsed(const struct wire *flip)
+{
+	const struct wire *list = wire_get(flip, "steps");
+
+	(void)printf("%s: %srehearsed%s and undone; a flip to %s would stop writes for about %s\n",
+		text_of(flip, "cluster"), text_state_colour("done"), text_plain(), text_of(flip, "to"),
+		text_ms(flip, "predicted_blackout_ms"));
+	for (size_t i = 0; i < wire_len(list); i++) {
+		const struct wire *one = wire_at(list, i);
+
+		if (str_eq(wire_get_str(one, "state"), "skipped") && wire_get_str(one, "detail"))
+			(void)printf("  %-12s %s\n", text_of(one, "name"), text_of(one, "detail"));
+	}
+}
+
 void show_end(const struct wire *flip)
 {
 	const char *outcome = wire_get_str(flip, "outcome");
 	const char *colour = text_state_colour(outcome ? outcome : "running");
 	const struct wire *probe = wire_get(flip, "probe");
 
-	if (str_eq(outcome, "done"))
+	if (is_rehearsal(flip) && str_eq(outcome, "done"))
+		show_rehearsed(flip);
+	else if (str_eq(outcome, "done"))
 		(void)printf("%s: %sdone%s: %s is the master; writes stood still for %s%s\n",
 			text_of(flip, "cluster"), colour, text_plain(), text_of(flip, "to"),
 			text_ms(flip, "blackout_ms"),
@@ -225,8 +266,9 @@ void show_end(const struct wire *flip)
 				? ""
 				: text_printf(" (the probe saw %s)", text_ms(probe, "blackout_ms")));
 	else
-		(void)printf("%s to %s: %s%s%s\n", text_of(flip, "cluster"), text_of(flip, "to"), colour,
-			end_sentence(flip), text_plain());
+		(void)printf("%s%s to %s: %s%s%s\n", is_rehearsal(flip) ? "rehearsal of " : "",
+			text_of(flip, "cluster"), text_of(flip, "to"), colour, end_sentence(flip),
+			text_plain());
 	show_error(flip);
 	show_warnings(flip, "  ");
 	if (str_eq(outcome, "refused"))

@@ -14,6 +14,13 @@
 
 #define LOOK_AGAIN_MS 200
 
+void decide_skip_rest(struct flip *f)
+{
+	for (int i = 1; i < steps_count; i++)
+		if (f->st[i].status == STEP_PENDING)
+			f->st[i].status = STEP_WAS_SKIPPED;
+}
+
 void MAY_WAIT decide_end(struct flip *f, enum flip_outcome outcome)
 {
 	struct err err = {0};
@@ -33,7 +40,7 @@ void MAY_WAIT decide_end(struct flip *f, enum flip_outcome outcome)
 		(void)hooks_run(f, &f->conf->hooks.after_rollback, "after_rollback", false, &err);
 	if (outcome == FLIP_OUTCOME_STUCK)
 		(void)hooks_run(f, &f->conf->hooks.on_stuck, "on_stuck", false, &err);
-	else if (f->journal_begun)
+	else if (f->journal_begun && !f->request.rehearsal) /* they would take it for a flip */
 		(void)hooks_run(f, &f->conf->hooks.after_end, "after_end", false, &err);
 	flip_end(f, outcome);
 }
@@ -138,7 +145,8 @@ static int MAY_WAIT begin_journal(struct flip *f, struct err *err)
 		.to = conf_side_name(f->to),
 		.state = "running",
 		.started_at_ms = f->started_wall_ms,
-		.config = config};
+		.config = config,
+		.rehearsal = f->request.rehearsal};
 	struct wire *d = wire_object();
 	int rc = journal_begin(f->journal, &jf, err);
 
@@ -168,19 +176,12 @@ static bool already_there(const struct flip *f)
 	       !facts_channel_from(to, from->id.server_id, NULL, 0);
 }
 
-static void skip_rest(struct flip *f)
-{
-	for (int i = 1; i < steps_count; i++)
-		if (f->st[i].status == STEP_PENDING)
-			f->st[i].status = STEP_WAS_SKIPPED;
-}
-
 static void MAY_WAIT run_failed(struct flip *f, int rc)
 {
 	bool in_preflight = !f->st[1].begun;
 
 	if (in_preflight && rc != -ECANCELED) {
-		skip_rest(f);
+		decide_skip_rest(f);
 		decide_end(f, FLIP_REFUSED);
 		return;
 	}
@@ -229,8 +230,12 @@ void MAY_WAIT flip_run(struct flip *f)
 	} else {
 		flip_emit(f, "accepted", NULL);
 		rc = runner_run(f, NULL, &err);
+		if (rc == 0 && f->request.rehearsal)
+			rc = rehearse(f, &err);
 		if (rc < 0)
 			run_failed(f, rc);
+		else if (f->request.rehearsal)
+			decide_run(f); /* back, as from any flip that ends before its fence */
 		else
 			decide_end(f, FLIP_DONE);
 	}

@@ -30,6 +30,8 @@ void MAY_WAIT look_input(struct flip *, struct look *, struct recover_input *ret
 enum decide_next { DECIDE_LOOK_AGAIN, DECIDE_LATER, DECIDE_ENDED };
 enum decide_next MAY_WAIT decide_act(struct flip *, const struct recover_decision *, struct look *);
 void MAY_WAIT decide_end(struct flip *, enum flip_outcome);
+/* Steps that have not begun will not. */
+void decide_skip_rest(struct flip *);
 /* Warns, and tries again after the next look. */
 enum decide_next decide_failed(struct flip *, const char *what, const struct err *);
 

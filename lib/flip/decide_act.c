@@ -81,6 +81,13 @@ static bool MAY_WAIT remove_trial(struct flip *f)
 	return false;
 }
 
+/* A rehearsal that was told to stop is aborted even where it had gone through. */
+static bool rehearsed_and_undone(const struct flip *f)
+{
+	return f->rehearsed && !f->aborting && f->st[step_index("events")].status == STEP_UNDONE &&
+	       f->st[step_index("lock")].status == STEP_UNDONE;
+}
+
 static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	bool refused = f->error.code == -EPERM && str_eq(f->error_step, "drain");
@@ -93,6 +100,11 @@ static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_
 	} else
 		flip_warn(f, "%s is closed, and not by this flip: it is left so",
 			f->old_side.server->conf->name);
+	if (rehearsed_and_undone(f)) {
+		decide_skip_rest(f);
+		decide_end(f, FLIP_DONE);
+		return DECIDE_ENDED;
+	}
 	stop_reason(f, d->why);
 	decide_end(f, refused ? FLIP_REFUSED : FLIP_ABORTED);
 	return DECIDE_ENDED;

@@ -180,6 +180,7 @@ static void set_head(const struct flip *f, struct wire *doc)
 	wire_set_str(doc, "id", f->id[0] ? f->id : NULL);
 	wire_set_str(doc, "cluster", f->conf->name);
 	wire_set_str(doc, "group", f->request.group);
+	wire_set_bool(doc, "rehearsal", f->request.rehearsal);
 	wire_set_str(doc, "from", conf_side_name(f->from));
 	wire_set_str(doc, "to", conf_side_name(f->to));
 	wire_set_str(doc, "state", flip_state_name(f->state));

@@ -62,6 +62,7 @@ struct flip_request {
 	char user[64];			     /* who asked */
 	int64_t uid, pid;
 	const char *group; /* or NULL */
+	bool rehearsal;	   /* it ends before the fence, and is undone */
 };
 
 /* Told after every change; on the flip's fiber; must not wait. type: accepted, step, killed, ended. */
@@ -117,8 +118,9 @@ const char *flip_id(const struct flip *);
 enum flip_state flip_get_state(const struct flip *);
 enum flip_outcome flip_get_outcome(const struct flip *);
 bool flip_past_preflight(const struct flip *); /* preflight has ended, well or not */
-bool flip_rolling_back(const struct flip *);   /* it goes back to how it was */
-bool flip_left(const struct flip *);	       /* done, but replicas could not be repointed in time */
+bool flip_is_rehearsal(const struct flip *);
+bool flip_rolling_back(const struct flip *); /* it goes back to how it was */
+bool flip_left(const struct flip *);	     /* done, but replicas could not be repointed in time */
 /* One more try at those; the name of one that follows now (there may be more), or NULL. Not beside another
  * flip. */
 const char *MAY_WAIT flip_follow_up(struct flip *);

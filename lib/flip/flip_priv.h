@@ -12,9 +12,11 @@
 #include "lib/model/wire.h"
 
 #define STEPS_MAX 24
-#define MARKS_MAX 64	   /* sessions a flip opens on one side, over restarts too */
-#define STEP_SKIPPED 1	   /* a run answered: nothing to do here */
-#define ROUND_TRIP_MS 3000 /* a server that takes longer for a plain statement counts as not answering */
+#define MARKS_MAX 64	    /* sessions a flip opens on one side, over restarts too */
+#define STEP_SKIPPED 1	    /* a run answered: nothing to do here */
+#define ROUND_TRIP_MS 3000  /* a server that takes longer for a plain statement counts as not answering */
+#define BLOCKER_GRACE_MS 10 /* statements that end by themselves by then are let go by the fence */
+#define KILL_SILENCE_MS 20  /* without those who walk through the fence, after one of them was killed */
 
 enum step_status {
 	STEP_PENDING,
@@ -160,7 +162,8 @@ struct flip {
 	struct probe *probe;
 	struct probe_result probe_result;
 	bool has_probe_result;
-	int64_t predicted_us; /* -1 */
+	int64_t predicted_us; /* the blackout, by a rehearsal; -1 */
+	bool rehearsed;	      /* a rehearsal went through; what it did is to be undone */
 	int nvictims, victims_cap;
 	struct victim *victims;
 	int nattempts;
@@ -241,6 +244,8 @@ int64_t drain_lag_ms(
 /* Right before the fence: -EAGAIN when the moment that drain saw has passed. */
 int MAY_WAIT drain_still(struct flip *, struct err *);
 
+bool drain_is_writing(const struct facts_session *); /* its statement changes something */
+
 /* steps_fence.c */
 int MAY_WAIT fence_write_end(struct flip *, struct err *);
 void MAY_WAIT fence_write_drop(struct flip *);
@@ -251,7 +256,10 @@ int MAY_WAIT events_back(struct flip *, struct err *); /* the scheduler only */
 
 /* steps_open.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);
-void goal_of(const struct flip *, struct node_goal *ret);
+void goal_of(const struct flip *, struct node_goal *ret); /* the final position */
+void goal_at(const struct flip *, const struct facts_position *of_old, struct node_goal *ret);
+/* The row as old wrote it last (its marker is f->attempt) has come out on new. */
+int MAY_WAIT verify_marker(struct flip *, struct err *);
 int MAY_WAIT open_other_fences(struct flip *, struct err *); /* of new: all but read_only; idempotent */
 int MAY_WAIT open_confirmed(
 	struct flip *, struct err *); /* new answered that it is open: noted, then made durable */
@@ -298,6 +306,16 @@ void MAY_WAIT decide_run(
 /* verify.c */
 int MAY_WAIT verify_prepare(struct flip *, struct err *);
 int MAY_WAIT verify_compare(struct flip *, struct err *);
+/* Reads on new what verify_compare would read on both sides, and judges nothing. 0 tables: verify is none. */
+int MAY_WAIT verify_time(struct flip *, int *ret_tables, int64_t *ret_us, struct err *);
+
+/* rehearse.c */
+/* After the rows before the fence: what the further ones wait for, measured without stopping a write. */
+int MAY_WAIT rehearse(struct flip *, struct err *);
+
+/* recall.c */
+/* Once both locks' sessions are there: predicted_us, if the last rehearsal still counts. */
+void MAY_WAIT recall_prediction(struct flip *);
 
 /* hooks.c */
 int MAY_WAIT hooks_run(struct flip *, const struct conf_list *, const char *action, bool must, struct err *);

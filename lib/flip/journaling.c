@@ -6,6 +6,7 @@
  *     session         a connection      hooks    before_fence begun       intent, revoke, opened
  *     row             written on old    fence    baseline of new          endpoint  begun, switched
  *     closing         row is being closed by us                           word      an operator's
+ *     predicted       blackout, by a rehearsal                            trial     timed, says nothing
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -232,7 +233,9 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 	} else if (str_eq(r->kind, "opened")) {
 		f->opened = true;
 		f->opened_wall_ms = r->at_ms;
-	} else if (str_eq(r->kind, "endpoint"))
+	} else if (str_eq(r->kind, "predicted"))
+		f->predicted_us = wire_get_int(d, "us", -1);
+	else if (str_eq(r->kind, "endpoint"))
 		replay_endpoint(f, d);
 	else if (str_eq(r->kind, "closing"))
 		f->closing = true;

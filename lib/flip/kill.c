@@ -11,8 +11,7 @@
 #include "lib/flip/flip_priv.h"
 
 #define COMEBACKS_MAX 3 /* a pool that connects anew will do so again */
-#define SILENCE_MS 20	/* without any, after one was killed: most clients connect again at once */
-#define ABSENCE_MS 100	/* the same after one has come back */
+#define ABSENCE_MS 100	/* KILL_SILENCE_MS after one has come back */
 
 static bool starts_with(const char *s, const char *prefix)
 {
@@ -162,7 +161,7 @@ static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_
 /* Whether those who walk through the fence have been away for long enough. */
 static bool silent(const struct flip *f)
 {
-	int64_t wanted_ms = f->comebacks ? ABSENCE_MS : SILENCE_MS;
+	int64_t wanted_ms = f->comebacks ? ABSENCE_MS : KILL_SILENCE_MS;
 
 	return !f->walker || clock_us() - f->walker_us >= wanted_ms * 1000;
 }

@@ -142,6 +142,7 @@ int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, con
 	str_copy(f->id, sizeof(f->id), id);
 	f->recovered = f->journal_begun = true;
 	f->request.group = jf.group;
+	f->request.rehearsal = jf.rehearsal;
 	f->to = f->request.to = str_eq(jf.to, "target") ? CONF_TARGET : CONF_SOURCE;
 	f->from = f->to == CONF_TARGET ? CONF_SOURCE : CONF_TARGET;
 	f->started_wall_ms = jf.started_at_ms;
@@ -353,6 +354,11 @@ bool flip_past_preflight(const struct flip *f)
 	enum step_status s = f->st[0].status;
 
 	return f->recovered || (s != STEP_PENDING && s != STEP_RUNNING);
+}
+
+bool flip_is_rehearsal(const struct flip *f)
+{
+	return f->request.rehearsal;
 }
 
 bool flip_hasten(struct flip *f)

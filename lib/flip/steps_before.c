@@ -135,6 +135,8 @@ int MAY_WAIT step_lock(struct flip *f, struct err *err)
 	rc = row_write(f, f->old_side.act, "running", err);
 	if (rc == 0)
 		rc = note_bypass(f, err);
+	if (rc == 0 && !f->request.rehearsal)
+		recall_prediction(f);
 	return rc < 0 ? rc : verify_prepare(f, err);
 }
 

@@ -19,7 +19,7 @@
 #define STILL_MS 1000	  /* so long what drain saw is taken for true */
 #define LAG_FINE_MS 60	  /* a lag below which waiting longer gains nothing: three beats */
 
-static bool is_writing(const struct facts_session *s)
+bool drain_is_writing(const struct facts_session *s)
 {
 	static const char *const verbs[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "ALTER",
 		"CREATE", "DROP", "TRUNCATE", "OPTIMIZE", "REPAIR", "RENAME", "LOCK", "CALL", "ANALYZE"};
@@ -44,7 +44,7 @@ static void drain_obstacle(struct flip *f, const struct facts *old_facts, const 
 		const struct facts_session *s = &old_facts->sessions[i];
 		if (kill_exempt(f, &f->old_side, s))
 			continue;
-		if (is_writing(s) && s->time_ms > p->max_transaction_age_ms)
+		if (drain_is_writing(s) && s->time_ms > p->max_transaction_age_ms)
 			snprintf(buf, size,
 				"session %llu of %s has been writing for %.1f s (max_transaction_age)",
 				(unsigned long long)s->id, s->user, (double)s->time_ms / 1000);
@@ -128,7 +128,7 @@ static int MAY_WAIT drain_ready(struct flip *f, struct err *err)
 {
 	int rc = sess_reopen(f, err);
 
-	if (rc == 0 && !f->hooks_begun && f->conf->hooks.before_fence.n) {
+	if (rc == 0 && !f->hooks_begun && !f->request.rehearsal && f->conf->hooks.before_fence.n) {
 		rc = jn_write(f, "hooks", "drain", NULL, true, err);
 		f->hooks_begun = true;
 		if (rc == 0)
@@ -176,7 +176,10 @@ static int MAY_WAIT look_once(struct flip *f, struct drain *d, char *obstacle, s
 		d->good_since_us = 0;
 	} else if (good_moment(d, lag)) {
 		f->drained_us = clock_us();
-		flip_step_detail(f, "drain", "lag %lld ms", (long long)lag);
+		flip_step_detail(f, "drain", "lag %lld ms%s", (long long)lag,
+			f->request.rehearsal && f->conf->hooks.before_fence.n
+				? "; the hooks before_fence are not run: they may stop writes"
+				: "");
 		return 1;
 	}
 	flip_step_detail(f, "drain", "waiting: %s", obstacle[0] ? obstacle : "for a moment of low lag");

@@ -14,7 +14,6 @@
 #include "lib/flip/flip_priv.h"
 
 #define HUSH_US 20000	    /* a blackout that lasts longer is told of while it lasts */
-#define BLOCKER_GRACE_MS 10 /* statements that end by themselves by then are let go */
 #define BLOCKER_SURE_MS 100 /* one that has run that long is what holds the fence up */
 
 /* --- fence

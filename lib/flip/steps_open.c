@@ -249,13 +249,18 @@ int step_intent_undone(struct flip *f, struct err *err)
 /* --- sync, verify
  * -------------------------------------------------------------------------------------------- */
 
-void goal_of(const struct flip *f, struct node_goal *ret)
+void goal_at(const struct flip *f, const struct facts_position *at, struct node_goal *ret)
 {
 	memset(ret, 0, sizeof(*ret));
 	ret->use_gtid = f->use_gtid;
-	ret->gtid = f->final.binlog_pos;
-	str_copy(ret->file, sizeof(ret->file), f->final.file);
-	ret->pos = f->final.pos;
+	ret->gtid = at->binlog_pos;
+	str_copy(ret->file, sizeof(ret->file), at->file);
+	ret->pos = at->pos;
+}
+
+void goal_of(const struct flip *f, struct node_goal *ret)
+{
+	goal_at(f, &f->final, ret);
 }
 
 /* New is synced and still closed: further replicas go on from exactly here. Needed in file mode alone. */
@@ -295,8 +300,7 @@ int MAY_WAIT step_sync(struct flip *f, struct err *err)
 	}
 }
 
-/* The marker row that was written on old right before the fence has come out on new. */
-int MAY_WAIT step_verify(struct flip *f, struct err *err)
+int MAY_WAIT verify_marker(struct flip *f, struct err *err)
 {
 	const char *name = f->new_side.server->conf->name;
 	struct node_row row;
@@ -313,6 +317,16 @@ int MAY_WAIT step_verify(struct flip *f, struct err *err)
 	if (row.marker < (uint64_t)f->attempt)
 		return err_set(err, -EIO, "%s shows an older marker (%llu, not %d): it lacks writes of old",
 			name, (unsigned long long)row.marker, f->attempt);
+	return 0;
+}
+
+/* The marker row that was written on old right before the fence has come out on new. */
+int MAY_WAIT step_verify(struct flip *f, struct err *err)
+{
+	int rc = verify_marker(f, err);
+
+	if (rc < 0)
+		return rc;
 	/* Decided by the plain order, while both sides are closed. Forward from a crash the comparison cannot
 	 * hold. */
 	return f->opened ? 0 : verify_compare(f, err);

@@ -97,6 +97,33 @@ static int MAY_WAIT compare_one(struct flip *f, const char *table, int64_t limit
 		f->new_side.server->conf->name);
 }
 
+int MAY_WAIT verify_time(struct flip *f, int *ret_tables, int64_t *ret_us, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	int64_t begun_us = clock_us();
+	const char **tables = NULL;
+	int n = 0, rc;
+
+	if (f->policy.verify == CONF_VERIFY_NONE)
+		return 0;
+	rc = verify_tables(f, a, &tables, &n, err);
+	for (int i = 0; i < n && rc == 0; i++) {
+		int64_t left = f->policy.max_blackout_ms - (clock_us() - begun_us) / 1000;
+		struct reader r = {.f = f, .s = f->new_side.act, .table = tables[i], .limit_ms = left};
+
+		if (left <= 0) {
+			err_hint(err, "raise max_blackout, or let verify read less");
+			return err_set(err, -ETIME, "verify reads for longer than max_blackout");
+		}
+		reader_fiber(&r);
+		*err = r.err;
+		rc = flip_rc(r.act, &r.err);
+	}
+	*ret_tables = n;
+	*ret_us = clock_us() - begun_us;
+	return rc;
+}
+
 int MAY_WAIT verify_compare(struct flip *f, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
