@@ -50,6 +50,12 @@ const struct course courses[] = {
 		.defaults = ", fence_probe: {user: flipd_probe, password: z}, probe: {via: none}",
 		.cluster = ", replicas: [{name: r1, host: 10.1.0.6}]",
 		.gtid = true},
+	{.name = "rehearsal", .defaults = "", .cluster = "", .gtid = true, .rehearse = true},
+	{.name = "file, plain, rehearsal",
+		.defaults = ", verify: counts",
+		.cluster = "",
+		.gtid = false,
+		.rehearse = true},
 };
 
 const int ncourses = (int)COUNT_OF(courses);
@@ -81,6 +87,7 @@ static void set_up(const struct course *c, uint64_t seed)
 	world_new(yaml, seed, c->gtid);
 	plan.to = CONF_TARGET;
 	plan.max_blackout_ms = c->max_blackout_ms;
+	w.rehearsal = plan.rehearse = c->rehearse;
 	w.server[0].scheduler = true;
 	w.server[1].semi_sync = true;
 	for (int i = 0; i < 3; i++)
@@ -100,7 +107,9 @@ static void bad_fiber(void *arg)
 	(void)arg;
 	if (session_open(w.cluster->side[0].node, SESSION_ACT, NULL, vtime_us() + 1000000, &s, &err) < 0)
 		return;
-	if (w.reckless[MUTANT_OPEN_OLD])
+	if (w.reckless[MUTANT_FENCE_IN_VAIN])
+		(void)!node_fence(s, 100, vtime_us() + 1000000, &err);
+	else if (w.reckless[MUTANT_OPEN_OLD])
 		(void)!node_unfence(s, vtime_us() + 1000000, &err);
 	else
 		(void)!node_heartbeat(s, w.server[0].lock_holder, vtime_us() + 1000000, &written, &err);
@@ -128,6 +137,8 @@ static void set_faults(const struct batch *b)
 		w.reckless[b->mutant] = true;
 	if (b->mutant == MUTANT_OPEN_OLD || b->mutant == MUTANT_NO_GUARD)
 		trigger_add(WHEN_AFTER_JOURNAL, "intent", do_bad);
+	if (b->mutant == MUTANT_FENCE_IN_VAIN)
+		trigger_add(WHEN_JOURNAL, "trial", do_bad);
 	if (b->mutant == MUTANT_LEAKY_FENCE)
 		client_add(CLIENT_BYPASS, 0, 0);
 }

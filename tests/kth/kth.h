@@ -13,6 +13,7 @@ struct course {
 	bool gtid;
 	const char *abort_at; /* a step */
 	int64_t max_blackout_ms, apply_us;
+	bool rehearse;
 };
 
 extern const struct course courses[];

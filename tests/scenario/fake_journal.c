@@ -26,6 +26,7 @@ struct saved {
 	char *id, *cluster, *from, *to, *config, *document;
 	char state[16], outcome[16];
 	int64_t started_at_ms, ended_at_ms;
+	bool rehearsal;
 };
 
 struct journal {
@@ -211,6 +212,7 @@ int journal_begin(struct journal *j, const struct journal_flip *f, struct err *e
 	s->to = arena_strdup(w.arena, f->to);
 	s->config = arena_strdup(w.arena, f->config);
 	s->started_at_ms = f->started_at_ms;
+	s->rehearsal = f->rehearsal;
 	str_copy(s->state, sizeof(s->state), f->state);
 	return end_write(fault, "flip", err);
 }
@@ -290,7 +292,8 @@ static void fill_flip(const struct saved *s, struct journal_flip *f)
 		.started_at_ms = s->started_at_ms,
 		.ended_at_ms = s->ended_at_ms,
 		.config = s->config,
-		.document = s->document};
+		.document = s->document,
+		.rehearsal = s->rehearsal};
 }
 
 int journal_unfinished(
@@ -314,6 +317,23 @@ int journal_history(struct journal *j, struct arena *a, const char *cluster, int
 	(void)cluster;
 	(void)limit;
 	return journal_unfinished(j, a, ret, ret_n, err);
+}
+
+int journal_past(struct journal *j, struct arena *a, const char *cluster, bool rehearsals, int limit,
+	struct journal_flip **ret, int *ret_n, struct err *err)
+{
+	struct journal_flip *list = arena_alloc(a, FLIPS_MAX * sizeof(*list));
+	int n = 0;
+
+	(void)cluster;
+	(void)limit;
+	(void)err;
+	for (int i = j->nflips - 1; i >= 0; i--)
+		if (!strcmp(j->flip[i].state, "ended") && j->flip[i].rehearsal == rehearsals)
+			fill_flip(&j->flip[i], &list[n++]);
+	*ret = list;
+	*ret_n = n;
+	return 0;
 }
 
 int journal_load(struct journal *j, struct arena *a, const char *flip_id, struct journal_flip *ret_flip,

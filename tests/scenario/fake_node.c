@@ -155,10 +155,30 @@ static enum act MAY_WAIT await(struct session *s, struct stmt *m, int64_t deadli
 	return m->act;
 }
 
+/* A rehearsal stops no write: it opens, closes and kills nothing but its own sessions. */
+static void judge_rehearsal(const struct session *s, const struct stmt *m)
+{
+	static const bool forbidden[OPS] = {[OP_FENCE] = true,
+		[OP_UNFENCE] = true,
+		[OP_OPEN_GUARDED] = true,
+		[OP_FORGET] = true,
+		[OP_FOLLOW] = true,
+		[OP_START] = true,
+		[OP_STOP] = true};
+	const struct wsession *victim = NULL;
+
+	if (m->op == OP_KILL || m->op == OP_KILL_QUERY)
+		victim = server_find(s->node->server, m->in->number);
+	if (forbidden[m->op] || (victim && !victim->flipd))
+		violation("a rehearsal sends %s to %s", op_name(m->op), s->node->conf->name);
+}
+
 /* Sends it and waits; limit_ms is the server's own, 0 none. The statement lives as long as the world. */
 enum act MAY_WAIT ask(
 	struct session *s, struct stmt *m, int64_t limit_ms, int64_t deadline_us, struct err *err)
 {
+	if (w.rehearsal)
+		judge_rehearsal(s, m);
 	m->fault = flipd_calls(op_name(m->op), s->node->conf->name);
 	if (!s->alive) {
 		no_answer(s, err, -ENOTCONN, op_name(m->op));

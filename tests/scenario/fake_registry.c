@@ -121,6 +121,8 @@ static enum act ep_switch(struct endpoint *e, const struct provider_ctx *ctx, en
 	int64_t deadline_us, struct err *err)
 {
 	enum fault fault;
+	if (w.rehearsal)
+		violation("a rehearsal switches an endpoint");
 	enum act act = call("endpoint switch", conf_side_name(to), deadline_us, &fault, err);
 
 	(void)e;
@@ -194,6 +196,8 @@ enum act MAY_WAIT hook_run(const char *path, const char *action, const struct pr
 	int64_t deadline_us, struct err *err)
 {
 	enum fault fault;
+	if (w.rehearsal && strcmp(action, "on_stuck") != 0)
+		violation("a rehearsal runs the hook %s", action);
 	enum act act = call("hook", action, deadline_us, &fault, err);
 
 	(void)path;

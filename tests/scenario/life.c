@@ -17,6 +17,7 @@
 #define CLIENTS_STAY_US 300000 /* applications go on for so long after the flip */
 #define SETTLE_US 10000000     /* and by then everything must be as it should */
 #define FIRST_POLLS_US 2000000
+#define BETWEEN_US 3000000 /* from a rehearsal to the flip */
 
 struct plan plan;
 static int64_t until_us;
@@ -39,6 +40,9 @@ static void remember(struct flip *f)
 	w.outcome = flip_get_outcome(f);
 	str_copy(w.warnings, sizeof(w.warnings), warnings ? warnings : text);
 	w.blackout_us = flip_blackout_us(f);
+	w.predicted_us = (int64_t)(wire_get_real(doc, "predicted_blackout_ms", -0.001) * 1000);
+	if (flip_is_rehearsal(f) != w.rehearsal)
+		violation("a rehearsal is taken for a flip, or a flip for a rehearsal");
 	w.ended = w.state == FLIP_ENDED || w.state == FLIP_STUCK;
 	w.ended_us = vtime_us();
 	if (w.state == FLIP_STUCK && !wire_get_str(wire_get(doc, "error"), "hint"))
@@ -73,7 +77,8 @@ static struct flip *ask_for_flip(struct cluster *c)
 	struct flip_request rq = {.to = plan.to,
 		.max_lag_ms = -1,
 		.max_blackout_ms = plan.max_blackout_ms ? plan.max_blackout_ms : -1,
-		.user = "dba"};
+		.user = "dba",
+		.rehearsal = w.rehearsal};
 
 	return flip_new(c, &fake_journal, &rq, "run-1");
 }
@@ -103,6 +108,26 @@ static void MAY_WAIT end_life(struct cluster *c, struct flip *f, bool again)
 		life_begin_at(vtime_us() + w.restart_us);
 }
 
+/* The rehearsal's own end is judged here: what is judged later is the flip's. */
+static void MAY_WAIT flip_after_rehearsal(struct cluster *c)
+{
+	char why[200];
+
+	remember(w.flip);
+	if (w.outcome != FLIP_DONE || w.predicted_us <= 0)
+		violation("the rehearsal: %s, predicted %lld us", flip_outcome_name(w.outcome),
+			(long long)w.predicted_us);
+	flip_free(w.flip);
+	w.flip = NULL;
+	w.ended = false;
+	(void)fiber_sleep_us(BETWEEN_US);
+	if (!world_undone(why, sizeof(why)))
+		violation("after the rehearsal: %s", why);
+	w.rehearsal = false;
+	w.flip = ask_for_flip(c);
+	flip_run(w.flip);
+}
+
 static void MAY_WAIT live(void *arg)
 {
 	struct cluster *c = NULL;
@@ -121,6 +146,8 @@ static void MAY_WAIT live(void *arg)
 		flip_recover(w.flip);
 	else if (!w.flip && first && (w.flip = ask_for_flip(c)))
 		flip_run(w.flip);
+	if (w.flip && w.rehearsal && plan.then_flip)
+		flip_after_rehearsal(c);
 	if (w.flip)
 		remember(w.flip);
 	else

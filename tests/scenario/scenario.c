@@ -210,7 +210,10 @@ static void parse_line(const char *line)
 		w.server[w.to].apply_us = words_us(l.v[1]);
 	else if (!strcmp(l.v[0], "max_blackout"))
 		plan.max_blackout_ms = words_us(l.v[1]) / 1000;
-	else if (!strcmp(l.v[0], "scheduler"))
+	else if (!strcmp(l.v[0], "rehearse")) {
+		w.rehearsal = plan.rehearse = true;
+		plan.then_flip = l.n > 1;
+	} else if (!strcmp(l.v[0], "scheduler"))
 		w.server[w.from].scheduler = true;
 	else if (!strcmp(l.v[0], "semi_sync"))
 		w.server[w.to].semi_sync = true;

@@ -53,6 +53,7 @@ enum mutant {
 	MUTANT_LEAKY_FENCE,   /* an account writes through the fence, and flipd is not shown it */
 	MUTANT_OPEN_OLD,      /* somebody in flipd opens old while the intent lives */
 	MUTANT_NO_UNDO,	      /* settings are not switched on again */
+	MUTANT_FENCE_IN_VAIN, /* a rehearsal closes old */
 	MUTANTS
 };
 
@@ -274,7 +275,8 @@ struct world {
 	enum flip_state state;
 	enum flip_outcome outcome;
 	int64_t ended_us, begun_us, judge_from_us;
-	int64_t blackout_us; /* as flipd says; -1 none */
+	int64_t blackout_us, predicted_us; /* as flipd says; -1 none */
+	bool rehearsal;			   /* what was begun is no flip: it may stop no write */
 	int64_t rest_since_us,
 		rest_most_us; /* no side's event scheduler runs: since when (0: one does), at most */
 	bool ended;
@@ -351,6 +353,7 @@ int write_number(void);
 
 /* world_check.c */
 bool world_settled(char *why, size_t size);
+bool world_undone(char *why, size_t size); /* nothing of a rehearsal is left, while clients still write */
 void world_judge(void);
 int writable_sides(void);
 void world_dump(void);
@@ -381,7 +384,7 @@ extern int hooks_ran;
 struct plan {
 	enum conf_side to;
 	int64_t max_blackout_ms;
-	bool recover_only;
+	bool rehearse, then_flip; /* a rehearsal; after it, a while later, the flip */
 };
 extern struct plan plan;
 /* Runs the whole until it has settled or time is up. */

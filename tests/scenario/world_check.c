@@ -22,7 +22,8 @@ int writable_sides(void)
 
 static bool goes_back(void)
 {
-	return w.outcome == FLIP_ROLLED_BACK || w.outcome == FLIP_ABORTED || w.outcome == FLIP_REFUSED;
+	return w.rehearsal || w.outcome == FLIP_ROLLED_BACK || w.outcome == FLIP_ABORTED ||
+	       w.outcome == FLIP_REFUSED;
 }
 
 static bool all_up(void)
@@ -80,6 +81,15 @@ static bool restart_excuses(void)
 		       w.outcome == FLIP_ABORTED || w.outcome == FLIP_REFUSED);
 }
 
+bool world_undone(char *why, size_t size)
+{
+	const struct server *old = &w.server[w.from];
+
+	UNLESS(!old->read_only, "%s is closed", old->name);
+	UNLESS(w.server[w.to].read_only, "%s is open", w.server[w.to].name);
+	return tidy(old, why, size);
+}
+
 bool world_settled(char *why, size_t size)
 {
 	const struct server *old = &w.server[w.from], *new = &w.server[w.to];
@@ -103,7 +113,7 @@ bool world_settled(char *why, size_t size)
 static void judge_writes(void)
 {
 	const struct server *old = &w.server[w.from], *new = &w.server[w.to];
-	bool on_new = w.outcome == FLIP_DONE, on_old = goes_back();
+	bool on_new = w.outcome == FLIP_DONE && !w.rehearsal, on_old = goes_back();
 	int lost = 0, first = -1;
 
 	for (int i = 0; i < w.nwrites; i++) {
@@ -132,6 +142,8 @@ void world_judge(void)
 		violation("the flip is stuck: %s", w.warnings);
 	if (w.ended && !world_settled(why, sizeof(why)))
 		violation("10 s after the end (%s): %s", flip_outcome_name(w.outcome), why);
+	if (w.rehearsal && w.ended && w.outcome == FLIP_ROLLED_BACK)
+		violation("a rehearsal has nothing to roll back");
 	if (writable_sides() > 1 && !w.hands && !restart_excuses())
 		violation("both sides are open at the end");
 	judge_writes();

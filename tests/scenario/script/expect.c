@@ -106,6 +106,12 @@ static void judge_hooks(const struct words *e)
 		violation("%d hooks ran", hooks_ran);
 }
 
+static void judge_predicted(const struct words *e)
+{
+	if ((w.predicted_us > 0) != !strcmp(e->v[2], "yes"))
+		violation("the predicted blackout is %lld us", (long long)w.predicted_us);
+}
+
 static const struct {
 	const char *word;
 	int least;
@@ -121,6 +127,7 @@ static const struct {
 	{"events", 4, judge_rest}, /* rest DURATION, at most */
 	{"lives", 3, judge_lives},
 	{"hooks", 3, judge_hooks},
+	{"predicted", 3, judge_predicted},
 };
 
 void expect_judge(void)

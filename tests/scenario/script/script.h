@@ -3,10 +3,12 @@
  *
  *     for STEP lock flush ...            the script once for each word, put in for $STEP
  *     cluster gtid|file [replicas N]     set KEY VALUE     hook POINT     max_blackout DURATION
+ *     rehearse     rehearse first    instead of a flip, or before it
  *     writers N    apply DURATION    restarts SERVER open|closed    seed N
  *     WHEN: ACTION
  *     expect outcome A|B   expect writable SERVER|none   expect journal KIND ...   expect no journal KIND
  *     expect warning TEXT  expect error TEXT  expect blackout below DURATION  expect lives N  expect fault
+ *     expect predicted yes|no
  *     allow stuck|unended|hands|loss|foreign
  *
  * WHEN: at step NAME | at|after op NAME [SERVER] | at|after journal KIND | at DURATION, each with [+DURATION]
