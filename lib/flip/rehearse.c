@@ -13,7 +13,7 @@
 #include "lib/flip/predict.h"
 
 #define TRIPS 5	 /* round trips to each side */
-#define WRITES 3 /* logged on old, and awaited on new */
+#define WRITES 3 /* logged on old; the first is awaited on new */
 #define RECORDS 3
 #define PROVE_LIMIT_MS 5000
 
@@ -41,7 +41,7 @@ static int64_t median(int64_t *v, int n)
 	return v[n / 2];
 }
 
-/* --- the proofs, in the order of the rows
+/* --- the proofs
  * ------------------------------------------------------------------------- */
 
 /* The proof that a flip asks of that side, several times: open or closed as it must be, the lock held. */
@@ -243,14 +243,16 @@ static int MAY_WAIT await_new(struct flip *f, const struct facts_position *at, s
 	goal_at(f, at, &goal);
 	for (;;) {
 		struct err why = {0};
+		int64_t left = (end - clock_us()) / 1000 + 1;
 		enum act act;
 
 		f->new_side.busy = true;
-		act = node_wait_position(f->new_side.lock, &goal, 1000, flip_deadline(2000), &why);
+		act = node_wait_position(
+			f->new_side.lock, &goal, left < 1000 ? left : 1000, flip_deadline(2000), &why);
 		f->new_side.busy = false;
 		if (act == ACT_DONE)
 			return 0;
-		if (act == ACT_UNKNOWN || clock_us() > end) {
+		if (act == ACT_UNKNOWN || clock_us() >= end) {
 			*err = why;
 			if (act == ACT_REFUSED)
 				err_wrap(err, "%s does not get there within max_blackout",
@@ -262,32 +264,37 @@ static int MAY_WAIT await_new(struct flip *f, const struct facts_position *at, s
 	}
 }
 
-/* A write that is logged on old, the flip's own row as before a fence, and how long new takes to have it. */
+/* The flip's own row on old, as before a fence: a write that is logged. */
+static int MAY_WAIT write_row(struct flip *f, int64_t *ret_us, struct err *err)
+{
+	int64_t begun_us = clock_us();
+	int rc = row_write(f, f->old_side.act, "rehearsing", err);
+
+	*ret_us = clock_us() - begun_us;
+	return rc;
+}
+
+/* How long new takes to have what old wrote, at the moment that drain has found. */
 static int MAY_WAIT prove_sync(struct rehearsal *r, struct err *err)
 {
 	struct flip *f = r->f;
-	int64_t wrote[WRITES], applied[WRITES];
+	int64_t wrote[WRITES], written_us;
+	struct node_proof p;
+	int rc;
 
-	for (int i = 0; i < WRITES; i++) {
-		int64_t begun_us = clock_us(), written_us;
-		struct node_proof p;
-		int rc;
-
-		f->attempt++;
-		rc = row_write(f, f->old_side.act, "rehearsing", err);
-		written_us = clock_us();
-		if (rc == 0)
-			rc = flip_rc(
-				node_prove(f->old_side.lock, flip_deadline(ROUND_TRIP_MS), &p, err), err);
-		if (rc == 0)
-			rc = await_new(f, &p.position, err);
-		if (rc < 0)
-			return rc;
-		wrote[i] = written_us - begun_us;
-		applied[i] = clock_us() - written_us;
-	}
+	f->attempt++;
+	rc = write_row(f, &wrote[0], err);
+	written_us = clock_us();
+	if (rc == 0)
+		rc = flip_rc(node_prove(f->old_side.lock, flip_deadline(ROUND_TRIP_MS), &p, err), err);
+	if (rc == 0)
+		rc = await_new(f, &p.position, err);
+	r->parts.apply_us = clock_us() - written_us;
+	for (int i = 1; i < WRITES && rc == 0; i++)
+		rc = write_row(f, &wrote[i], err);
+	if (rc < 0)
+		return rc;
 	r->parts.write_us = median(wrote, WRITES);
-	r->parts.apply_us = median(applied, WRITES);
 	flip_step_detail(f, "sync", "a write takes %.1f ms on %s, and is on %s after another %.1f ms",
 		ms(r->parts.write_us), f->old_side.server->conf->name, f->new_side.server->conf->name,
 		ms(r->parts.apply_us));
@@ -333,16 +340,17 @@ static int MAY_WAIT prove_open(struct rehearsal *r, struct err *err)
 	return 0;
 }
 
+/* `sync` is first: drain has just found the moment for it, as it does for a fence. */
 static const struct proof {
 	const char *step;
 	int MAY_WAIT (*run)(struct rehearsal *, struct err *);
 } proofs[] = {
+	{"sync", prove_sync},
 	{"fence", prove_fence},
 	{"kill", prove_kill},
 	{"coordinates", prove_coordinates},
 	{"endpoints", prove_endpoints},
 	{"intent", prove_intent},
-	{"sync", prove_sync},
 	{"verify", prove_verify},
 	{"open", prove_open},
 };
