@@ -45,8 +45,8 @@ static int64_t median(int64_t *v, int n)
  * ------------------------------------------------------------------------- */
 
 /* The proof that a flip asks of that side, several times: open or closed as it must be, the lock held. */
-static int MAY_WAIT round_trips(struct flip *f, struct flip_side *s, bool closed, struct facts_position *ret,
-	int64_t *ret_us, struct err *err)
+static int MAY_WAIT round_trips(
+	struct flip_side *s, bool closed, struct facts_position *ret, int64_t *ret_us, struct err *err)
 {
 	const char *name = s->server->conf->name;
 	int64_t took[TRIPS];
@@ -58,7 +58,8 @@ static int MAY_WAIT round_trips(struct flip *f, struct flip_side *s, bool closed
 
 		if (act != ACT_DONE)
 			return flip_rc(act, err);
-		err_server(err, name);
+		if (!p.holds_lock || p.read_only != closed)
+			err_server(err, name);
 		if (!p.holds_lock)
 			return err_set(err, -ENOLCK, "%s: the flip's lock is not held any more", name);
 		if (p.read_only != closed)
@@ -67,7 +68,6 @@ static int MAY_WAIT round_trips(struct flip *f, struct flip_side *s, bool closed
 		took[i] = clock_us() - begun_us;
 		*ret = p.position;
 	}
-	(void)f;
 	*ret_us = median(took, TRIPS);
 	return 0;
 }
@@ -95,7 +95,7 @@ static int MAY_WAIT other_fences(
 static int MAY_WAIT prove_fence(struct rehearsal *r, struct err *err)
 {
 	struct flip *f = r->f;
-	int rc = round_trips(f, &f->old_side, false, &r->position, &r->parts.old_us, err);
+	int rc = round_trips(&f->old_side, false, &r->position, &r->parts.old_us, err);
 
 	if (rc == 0)
 		rc = other_fences(f, f->old_side.server->conf, &r->parts.old_fences_us, err);
@@ -322,7 +322,7 @@ static int MAY_WAIT prove_open(struct rehearsal *r, struct err *err)
 	struct facts_position ignored;
 	struct prediction predicted;
 	struct strbuf text = {0};
-	int rc = round_trips(f, &f->new_side, true, &ignored, &r->parts.new_us, err);
+	int rc = round_trips(&f->new_side, true, &ignored, &r->parts.new_us, err);
 
 	if (rc == 0)
 		rc = other_fences(f, f->new_side.server->conf, &r->parts.new_fences_us, err);
@@ -391,10 +391,22 @@ static int MAY_WAIT note_prediction(struct flip *f, struct err *err)
 	return jn_write(f, "predicted", "", d, true, err);
 }
 
+/* Old's events rest no longer than they must; the undo sees to it once more, and proves it. */
+static int MAY_WAIT let_events_run(struct flip *f, struct err *err)
+{
+	bool changed = f->scheduler_changed;
+	int rc = events_back(f, err);
+
+	f->scheduler_changed = changed;
+	if (rc < 0 && rc != -ECANCELED)
+		flip_fail(f, "events", err);
+	return rc;
+}
+
 int MAY_WAIT rehearse(struct flip *f, struct err *err)
 {
 	struct rehearsal r = {.f = f};
-	int rc = 0;
+	int rc = let_events_run(f, err);
 
 	for (size_t i = 0; i < COUNT_OF(proofs) && rc == 0; i++)
 		rc = prove_one(&r, &proofs[i], err);
