@@ -331,7 +331,7 @@ static int run_apart(struct script *s, const char *value, bool tell)
 		s->value = value;
 		for (int i = 0; i < s->n; i++)
 			s->line[i] = put_in(s, s->line[i]);
-		_exit(run_script(s, tell));
+		world_leave(run_script(s, tell));
 	}
 	if (waitpid(pid, &status, 0) < 0)
 		exit(2);

@@ -289,6 +289,8 @@ extern struct world w;
 /* Begins a world for that configuration; servers as they are before a flip from source to target. */
 void world_new(const char *yaml, uint64_t seed, bool use_gtid);
 void world_free(void);
+/* Ends this process at once, its buffers and exit handlers left alone; what it covered is counted. */
+_Noreturn void world_leave(int status);
 int64_t jitter_us(int64_t about);
 void note(const char *fmt, ...) PRINTF(1, 2);
 void violation(const char *fmt, ...) PRINTF(1, 2);
