@@ -169,6 +169,8 @@ enum act MAY_WAIT ask(
 		err_server(err, s->node->conf->name);
 		return ACT_REFUSED;
 	}
+	if (flipd_waits_us(op_name(m->op), s->node->conf->name))
+		m->not_before_us = vtime_us() + flipd_waits_us(op_name(m->op), s->node->conf->name);
 	m->limit_at_us = limit_ms ? vtime_us() + limit_ms * 1000 : 0;
 	if (m->fault == FAULT_LATE)
 		m->not_before_us = CLOCK_FOREVER;
@@ -199,11 +201,9 @@ static int open_failed(struct node *n, struct err *err, int code, const char *wh
 
 static void make_mark(struct node *n, const struct wsession *x, struct session_mark *mark)
 {
-	*mark = (struct session_mark){.id = x->id,
-		.server = {
-			.port = 3306, .server_id = n->server->server_id, .boot_s = n->server->boot_wall_s}};
+	*mark = (struct session_mark){.id = x->id};
 	(void)snprintf(mark->account, sizeof(mark->account), "%s@%%", x->user);
-	str_copy(mark->server.hostname, sizeof(mark->server.hostname), n->server->name);
+	server_identify(n->server, &mark->server);
 }
 
 int MAY_WAIT session_open(struct node *n, enum session_role role, const struct conf_account *as,

@@ -50,10 +50,10 @@ void words_split(struct words *l, const char *line)
 		p += strspn(p, " \t");
 		if (!*p)
 			return;
-		bool quoted = *p == '"';
-		p += quoted;
+		const char *end = *p == '"' ? "\"" : *p == '\'' ? "'" : " \t";
+		p += end[0] != ' ';
 		l->v[l->n++] = p;
-		p += strcspn(p, quoted ? "\"" : " \t");
+		p += strcspn(p, end);
 		if (*p)
 			*p++ = '\0';
 	}
@@ -69,6 +69,11 @@ const char *words_rest(const struct words *l, int i)
 	text = arena_strdup(w.arena, strbuf_str(&b));
 	strbuf_free(&b);
 	return text;
+}
+
+const char *words_at(const struct words *l, int i)
+{
+	return i < l->n ? l->v[i] : "";
 }
 
 int64_t words_us(const char *duration)
@@ -104,9 +109,22 @@ enum op words_op(const char *name)
 
 /* --- the world of a script --- */
 
+/* fence SIDE outer|only-outer: beside read_only, or without it. */
+static void add_fence(const struct words *l, const char *fence[2])
+{
+	int side = strcmp(l->v[1], "source") != 0;
+	const char *hook = side ? FENCE_HOOK_TARGET : FENCE_HOOK_SOURCE;
+	struct strbuf b = {0};
+
+	strbuf_addf(&b, ", fence: [%s{hook: %s}]", strcmp(l->v[2], "outer") ? "" : "read_only, ", hook);
+	fence[side] = xstrdup(strbuf_str(&b));
+	strbuf_free(&b);
+}
+
 static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 {
 	struct strbuf set = {0}, hooks = {0};
+	const char *fence[2] = {"", ""};
 	struct words l;
 	int replicas = 0;
 
@@ -120,14 +138,17 @@ static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 			strbuf_addf(&set, ", %s: %s", l.v[1], l.v[2]);
 		else if (!strcmp(l.v[0], "hook"))
 			strbuf_addf(&hooks, "%s%s: [/bin/true]", hooks.len ? ", " : "", l.v[1]);
+		else if (!strcmp(l.v[0], "fence"))
+			add_fence(&l, fence);
 		else if (!strcmp(l.v[0], "seed"))
 			seed = atoll(l.v[1]);
 	}
 	strbuf_addf(b,
 		"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, "
 		"settle_timeout: 20s%s}\n"
-		"clusters: {c: {source: {host: 10.1.0.5}, target: {host: 10.2.0.5}, hooks: {%s}, replicas: [",
-		strbuf_str(&set), strbuf_str(&hooks));
+		"clusters: {c: {source: {host: 10.1.0.5%s}, target: {host: 10.2.0.5%s}, hooks: {%s}, "
+		"replicas: [",
+		strbuf_str(&set), fence[0], fence[1], strbuf_str(&hooks));
 	for (int i = 0; i < replicas; i++)
 		strbuf_addf(b, "%s{name: r%d, host: 10.1.0.%d}", i ? ", " : "", i + 1, 10 + i);
 	strbuf_add(b,
@@ -201,19 +222,10 @@ static void parse_line(const char *line)
 	struct words l;
 
 	words_split(&l, line);
+	if (begin_parse(&l))
+		return;
 	if (!strcmp(l.v[0], "at") || !strcmp(l.v[0], "after"))
 		parse_trigger(line);
-	else if (!strcmp(l.v[0], "writers"))
-		for (int i = atoi(l.v[1]); i > 0; i--)
-			client_add(CLIENT_WRITER, 0, 0);
-	else if (!strcmp(l.v[0], "apply"))
-		w.server[w.to].apply_us = words_us(l.v[1]);
-	else if (!strcmp(l.v[0], "max_blackout"))
-		plan.max_blackout_ms = words_us(l.v[1]) / 1000;
-	else if (!strcmp(l.v[0], "scheduler"))
-		w.server[w.from].scheduler = true;
-	else if (!strcmp(l.v[0], "semi_sync"))
-		w.server[w.to].semi_sync = true;
 	else if (!strcmp(l.v[0], "expect"))
 		expect_add(&l);
 	else if (!strcmp(l.v[0], "allow"))
@@ -237,7 +249,7 @@ static bool take_up(void)
 	if (flip_set_word(w.flip, &pending_word, &err) < 0)
 		violation("resolve: %s", err_text(&err));
 	pending_word.said = false;
-	flip_recover(w.flip);
+	life_recover(w.flip);
 	return true;
 }
 
