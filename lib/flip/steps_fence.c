@@ -117,6 +117,8 @@ static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, st
 	act = ops->close(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
 	if (act == ACT_DONE)
 		act = ops->verify(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
+	if (act != ACT_DONE)
+		err_server(err, f->old_side.server->conf->name);
 	return flip_rc(act, err);
 }
 

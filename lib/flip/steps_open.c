@@ -221,11 +221,13 @@ int MAY_WAIT step_intent(struct flip *f, struct err *err)
 	if (rc < 0)
 		return rc;
 	f->intent_durable = true;
-	if (proof.rc < 0) {
+	if (proof.rc == 0 || proof.rc == -ESTALE) /* a write that went through is why the position moved */
+		rc = fence_write_end(f, err);
+	if (proof.rc < 0 && (rc == 0 || rc == -ECANCELED)) {
 		*err = proof.err;
-		return proof.rc;
+		rc = proof.rc;
 	}
-	return fence_write_end(f, err);
+	return rc;
 }
 
 /* The revocation is written by decide.c, after the proof that new never took a write. */

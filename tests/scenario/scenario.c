@@ -116,7 +116,8 @@ static void add_fence(const struct words *l, const char *fence[2])
 	const char *hook = side ? FENCE_HOOK_TARGET : FENCE_HOOK_SOURCE;
 	struct strbuf b = {0};
 
-	strbuf_addf(&b, ", fence: [%s{hook: %s}]", strcmp(l->v[2], "outer") ? "" : "read_only, ", hook);
+	strbuf_addf(
+		&b, ", fence: [%s{hook: {path: %s}}]", strcmp(l->v[2], "outer") ? "" : "read_only, ", hook);
 	fence[side] = xstrdup(strbuf_str(&b));
 	strbuf_free(&b);
 }

@@ -128,7 +128,7 @@ static int op_probe(struct stmt *m)
 
 	if (queue_behind_fence(m))
 		return STEP_WAIT;
-	if (s->read_only && !w.probe_walks)
+	if (s->read_only && !(w.probe_walks && s->index == w.from))
 		return refuse(m, ER_READ_ONLY, -EACCES, "the server runs with read_only");
 	log_write(s, ENTRY_PROBE, 0);
 	return done(m);
