@@ -195,6 +195,9 @@ void flip_end(struct flip *, enum flip_outcome); /* MAY_WAIT: saves, then state 
 /* Closes every session of the flip. */
 void flip_close_sessions(struct flip *);
 
+/* document.c */
+void flip_read_past(struct flip *); /* of a loaded flip: what its past document says went wrong */
+
 /* journaling.c */
 int MAY_WAIT jn_write(
 	struct flip *, const char *kind, const char *step, struct wire *data, bool durable, struct err *);

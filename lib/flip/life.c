@@ -149,8 +149,8 @@ int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, con
 	if (f->state == FLIP_STUCK)
 		f->outcome = FLIP_OUTCOME_STUCK;
 	flip_init_sides(f);
-	if (jf.document)
-		(void)!wire_parse(jf.document, strlen(jf.document), &f->past, NULL);
+	if (jf.document && wire_parse(jf.document, strlen(jf.document), &f->past, NULL) == 0)
+		flip_read_past(f);
 	jn_replay(f, records, n);
 	if (f->state != FLIP_STUCK && clock_wall_ms() - f->started_wall_ms > f->policy.recover_within_ms)
 		wait_for_resolve(f);
@@ -311,11 +311,12 @@ int flip_abort(struct flip *f, const char *why, struct err *err)
 	if (f->opened || presumed_open)
 		return err_set(err, -EALREADY, "too late: %s is open, or must be taken for open",
 			f->new_side.server->conf->name);
+	if (f->state != FLIP_RUNNING && f->state != FLIP_RECOVERING)
+		return err_set(err, -ESRCH, "nothing runs");
 	if (f->rolling_back)
 		f->aborting = true; /* and does not go forward after all */
-	if (f->state != FLIP_RUNNING || f->rolling_back)
-		return f->rolling_back || f->state == FLIP_RECOVERING ? 0
-								      : err_set(err, -ESRCH, "nothing runs");
+	if (f->state == FLIP_RECOVERING || f->rolling_back)
+		return 0;
 	f->aborting = true;
 	if (!f->stop_why[0])
 		str_copy(f->stop_why, sizeof(f->stop_why), why);

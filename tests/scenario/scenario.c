@@ -125,7 +125,7 @@ static void add_fence(const struct words *l, const char *fence[2])
 static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 {
 	struct strbuf set = {0}, hooks = {0};
-	const char *fence[2] = {"", ""};
+	const char *fence[2] = {"", ""}, *all;
 	struct words l;
 	int replicas = 0;
 
@@ -144,12 +144,14 @@ static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 		else if (!strcmp(l.v[0], "seed"))
 			seed = atoll(l.v[1]);
 	}
+	all = strbuf_str(&set);
 	strbuf_addf(b,
 		"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, "
-		"settle_timeout: 20s%s}\n"
+		"%s%s}\n"
 		"clusters: {c: {source: {host: 10.1.0.5%s}, target: {host: 10.2.0.5%s}, hooks: {%s}, "
 		"replicas: [",
-		strbuf_str(&set), fence[0], fence[1], strbuf_str(&hooks));
+		strstr(all, "settle_timeout") ? "" : "settle_timeout: 20s, ", *all ? all + 2 : "max_lag: 1s",
+		fence[0], fence[1], strbuf_str(&hooks));
 	for (int i = 0; i < replicas; i++)
 		strbuf_addf(b, "%s{name: r%d, host: 10.1.0.%d}", i ? ", " : "", i + 1, 10 + i);
 	strbuf_add(b,
