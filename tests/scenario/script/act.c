@@ -239,7 +239,7 @@ static void parse_broken(struct trigger *t, const struct words *l, int i)
 	t->spoil.fault = !strcmp(words_at(l, i + 3), "hangs") ? FAULT_HANGS : FAULT_REFUSED;
 }
 
-static void parse_slow(struct trigger *t, const struct words *l, int i)
+static void parse_late(struct trigger *t, const struct words *l, int i)
 {
 	parse_spoiled(t, l, i);
 	t->spoil.slow_us = words_us(words_at(l, i + 3));
@@ -313,7 +313,7 @@ static const struct action actions[] = {
 	{"terminate", parse_nothing, do_terminate},
 	{"fault", parse_fault, do_fault}, /* OP FAULT: flipd's next call of it */
 	/* CALL SERVER|any DURATION [hangs]: each such call, and how late: CALL SERVER DURATION LATE */
-	{"broken", parse_broken, do_spoil}, {"slow", parse_slow, do_spoil},
+	{"broken", parse_broken, do_spoil}, {"late", parse_late, do_spoil},
 	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND */
 	{"dns", parse_dns, do_dns},		/* third | lost N | slow DURATION */
 	{"spread", parse_server_time, do_spread}, {"hook", parse_hook, do_hook}, /* fails POINT */
