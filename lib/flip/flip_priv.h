@@ -250,6 +250,9 @@ void MAY_WAIT fence_write_drop(struct flip *);
 
 /* steps_events.c */
 int MAY_WAIT events_semi_sync_off(struct flip *, struct err *);
+bool channel_uses_gtid(const struct facts_channel *); /* takes NULL */
+/* Whether the configuration asks for sync and verify before the intent; a group's members do besides. */
+bool needs_plain_order(const struct conf_cluster *, enum conf_side to, bool use_gtid);
 int MAY_WAIT events_back(struct flip *, struct err *); /* the scheduler only */
 
 /* steps_open.c */
