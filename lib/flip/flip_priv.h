@@ -42,7 +42,6 @@ struct flip_side {
 	struct cluster_server *server;
 	struct session *lock, *act, *reaper;
 	bool locked;			/* lock holds the cluster's named lock */
-	bool busy;			/* a statement is under way on lock */
 	struct facts_identity identity; /* as first seen by this flip; server_id 0: not yet */
 	int nmarks;
 	struct session_mark marks[MARKS_MAX];
@@ -231,8 +230,7 @@ int MAY_WAIT sess_reopen(struct flip *, struct err *);
 void sess_tag(struct flip *, const char *step);
 /* Every statement of this flip on that side is known to be gone (SPEC.md, a statement outlives its client).
  */
-enum act MAY_WAIT sess_quiet(
-	struct flip *, struct flip_side *, bool keep_lock, int64_t deadline_us, struct err *);
+enum act MAY_WAIT sess_quiet(struct flip *, struct flip_side *, int64_t deadline_us, struct err *);
 
 /* steps_before.c */
 int MAY_WAIT side_take_lock(struct flip *, struct flip_side *, struct err *);
@@ -331,7 +329,6 @@ STEP_FN(step_endpoints_undo);
 STEP_FN(step_endpoints_undone);
 STEP_FN(step_intent);
 STEP_FN(step_intent_undo);
-STEP_FN(step_intent_undone);
 STEP_FN(step_sync);
 STEP_FN(step_verify);
 STEP_FN(step_open);

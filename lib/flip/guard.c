@@ -69,9 +69,7 @@ int MAY_WAIT guard_prove(struct flip *f, struct err *err)
 		return err_set(err, -ENOTCONN, "%s: the session that holds the flip's lock is gone",
 			f->old_side.server->conf->name);
 	}
-	f->old_side.busy = true;
 	enum act act = node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &why);
-	f->old_side.busy = false;
 	fiber_mutex_unlock(&f->proof_mutex);
 	if (act != ACT_DONE) {
 		*err = why;
@@ -128,7 +126,6 @@ static void MAY_WAIT close_old_again(struct flip *f)
 
 	if (fiber_mutex_lock(&f->proof_mutex, flip_deadline(PROOF_LIMIT_MS)) < 0)
 		return;
-	f->old_side.busy = true;
 	bool open = old_sessions(f) &&
 		    node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &err) == ACT_DONE &&
 		    !p.read_only;
@@ -139,7 +136,6 @@ static void MAY_WAIT close_old_again(struct flip *f)
 			f->old_side.server->conf->name);
 		(void)!node_fence(f->old_side.lock, limit_ms, flip_deadline(limit_ms + 500), &err);
 	}
-	f->old_side.busy = false;
 	fiber_mutex_unlock(&f->proof_mutex);
 	if (open && f->old_side.reaper && !f->st[step_index("kill")].spawned)
 		(void)!kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, &err);

@@ -104,14 +104,6 @@ struct flip *flip_new(struct cluster *c, struct journal *j, const struct flip_re
 	return f;
 }
 
-static enum flip_state state_by_name(const char *s)
-{
-	for (int i = 0; i <= FLIP_ENDED; i++)
-		if (str_eq(s, state_names[i]))
-			return (enum flip_state)i;
-	return FLIP_RECOVERING;
-}
-
 /* After so long the servers may have been in somebody's hands: nothing is done before an operator has looked.
  */
 static void wait_for_resolve(struct flip *f)
@@ -145,7 +137,7 @@ int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, con
 	f->to = f->request.to = str_eq(jf.to, "target") ? CONF_TARGET : CONF_SOURCE;
 	f->from = f->to == CONF_TARGET ? CONF_SOURCE : CONF_TARGET;
 	f->started_wall_ms = jf.started_at_ms;
-	f->state = str_eq(jf.state, "stuck") ? state_by_name(jf.state) : FLIP_RECOVERING;
+	f->state = str_eq(jf.state, flip_state_name(FLIP_STUCK)) ? FLIP_STUCK : FLIP_RECOVERING;
 	if (f->state == FLIP_STUCK)
 		f->outcome = FLIP_OUTCOME_STUCK;
 	flip_init_sides(f);

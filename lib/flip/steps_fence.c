@@ -102,10 +102,8 @@ static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, st
 	if (fence->kind == CONF_FENCE_READ_ONLY) {
 		struct node_proof proof;
 
-		f->old_side.busy = true;
 		act = node_fence_proven(f->old_side.lock, f->policy.fence_timeout_ms,
 			flip_deadline(f->policy.fence_timeout_ms + 500), &proof, err);
-		f->old_side.busy = false;
 		if (act != ACT_DONE)
 			return act == ACT_REFUSED ? -EAGAIN : flip_rc(act, err);
 		return guard_judge(f, &proof, err);
@@ -244,9 +242,7 @@ static int MAY_WAIT open_fences(struct flip *f, struct err *err)
 
 	for (int i = c->nfences - 1; i >= 0 && rc == 0; i--) {
 		if (c->fences[i].kind == CONF_FENCE_READ_ONLY) {
-			f->old_side.busy = true;
 			rc = flip_rc(node_unfence(f->old_side.lock, flip_deadline(ROUND_TRIP_MS), err), err);
-			f->old_side.busy = false;
 			continue;
 		}
 		const struct fence_ops *ops = registry_fence(c->fences[i].kind);

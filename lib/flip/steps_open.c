@@ -243,11 +243,6 @@ int MAY_WAIT step_intent_undo(struct flip *f, struct err *err)
 	return rc;
 }
 
-int step_intent_undone(struct flip *f, struct err *err)
-{
-	return !f->intent || f->revoked ? 0 : err_set(err, -EIO, "the intent is not revoked");
-}
-
 /* --- sync, verify
  * -------------------------------------------------------------------------------------------- */
 
@@ -357,13 +352,11 @@ static enum act MAY_WAIT send_open(struct flip *f, const struct node_goal *goal,
 	enum act act;
 
 	f->open_sent = f->open_unknown = true;
-	f->new_side.busy = true;
 	if (f->guarded)
 		act = node_open_guarded(
 			f->new_side.lock, goal, left < 1000 ? left : 1000, flip_deadline(2500), err);
 	else
 		act = node_unfence(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), err);
-	f->new_side.busy = false;
 	if (act == ACT_REFUSED)
 		f->open_unknown = false;
 	return act;

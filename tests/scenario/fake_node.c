@@ -159,6 +159,11 @@ static enum act MAY_WAIT await(struct session *s, struct stmt *m, int64_t deadli
 enum act MAY_WAIT ask(
 	struct session *s, struct stmt *m, int64_t limit_ms, int64_t deadline_us, struct err *err)
 {
+	enum act act;
+
+	if (s->busy)
+		violation("two statements at once on one session of %s, the second: %s", s->server->name,
+			op_name(m->op));
 	m->fault = flipd_calls(op_name(m->op), s->node->conf->name);
 	if (!s->alive) {
 		no_answer(s, err, -ENOTCONN, op_name(m->op));
@@ -188,7 +193,10 @@ enum act MAY_WAIT ask(
 		(void)fiber_sleep_us(HALF_TRIP_US * 2);
 		flipd_crash(false);
 	}
-	return await(s, m, deadline_us, err);
+	s->busy = true;
+	act = await(s, m, deadline_us, err);
+	s->busy = false;
+	return act;
 }
 
 /* --- sessions --- */
