@@ -14,7 +14,7 @@
 #define ANSWER_US 400
 
 struct hook_fail hook_fail;
-int endpoint_lost;
+int endpoint_lost, endpoint_silent;
 int hooks_ran;
 
 struct endpoint {
@@ -127,6 +127,11 @@ static enum act ep_switch(struct endpoint *e, const struct provider_ctx *ctx, en
 	(void)ctx;
 	if (act != ACT_DONE)
 		return act;
+	if (endpoint_silent > 0) {
+		endpoint_silent--;
+		err_set(err, -ECONNRESET, "endpoint switch: the connection is lost");
+		return ACT_UNKNOWN;
+	}
 	if (w.endpoint == ENDPOINT_AT_OTHER) {
 		err_set(err, -ESTALE, "a third value stands there: 192.0.2.99");
 		return ACT_REFUSED;

@@ -125,7 +125,8 @@ static void add_fence(const struct words *l, const char *fence[2])
 static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 {
 	struct strbuf set = {0}, hooks = {0};
-	const char *fence[2] = {"", ""}, *all;
+	const char *fence[2] = {"", ""}, *all, *order = "before_open";
+	bool named = true;
 	struct words l;
 	int replicas = 0;
 
@@ -141,7 +142,10 @@ static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 			strbuf_addf(&hooks, "%s%s: [/bin/true]", hooks.len ? ", " : "", l.v[1]);
 		else if (!strcmp(l.v[0], "fence"))
 			add_fence(&l, fence);
-		else if (!strcmp(l.v[0], "seed"))
+		else if (!strcmp(l.v[0], "endpoint")) {
+			order = l.v[1][0] == 'n' ? order : "after_open";
+			named = l.v[1][0] != 'n';
+		} else if (!strcmp(l.v[0], "seed"))
 			seed = atoll(l.v[1]);
 	}
 	all = strbuf_str(&set);
@@ -154,9 +158,13 @@ static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 		fence[0], fence[1], strbuf_str(&hooks));
 	for (int i = 0; i < replicas; i++)
 		strbuf_addf(b, "%s{name: r%d, host: 10.1.0.%d}", i ? ", " : "", i + 1, 10 + i);
-	strbuf_add(b,
-		"], endpoints: [{dns: {name: db.example.com., zone: example.com., type: CNAME, ttl: 5s, "
-		"servers: ['10.0.0.53'], source: a.example.com., target: b.example.com.}}]}}\n");
+	strbuf_add(b, "], endpoints: [");
+	if (named)
+		strbuf_addf(b,
+			"{dns: {name: db.example.com., zone: example.com., type: CNAME, ttl: 5s, servers: "
+			"['10.0.0.53'], source: a.example.com., target: b.example.com., order: %s}}",
+			order);
+	strbuf_add(b, "]}}\n");
 	strbuf_free(&set);
 	strbuf_free(&hooks);
 }
@@ -221,7 +229,7 @@ static void parse_allow(const struct words *l)
 
 static void parse_line(const char *line)
 {
-	static const char *const known[] = {"cluster", "set", "hook", "seed"};
+	static const char *const known[] = {"cluster", "set", "hook", "seed", "endpoint"};
 	struct words l;
 
 	words_split(&l, line);

@@ -410,7 +410,8 @@ struct hook_fail {
 	const char *action; /* NULL none */
 };
 extern struct hook_fail hook_fail;
-extern int endpoint_lost; /* so many replies of the name server get lost */
+extern int endpoint_silent; /* so many updates never arrive */
+extern int endpoint_lost;   /* so many replies of the name server get lost */
 extern int hooks_ran;
 #define FENCE_HOOK_SOURCE "/bin/true"
 #define FENCE_HOOK_TARGET "/bin/false"

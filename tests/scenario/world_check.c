@@ -63,7 +63,8 @@ static bool tidy(const struct server *master, char *why, size_t size)
 		UNLESS(!w.server[i].lock_holder || w.foreign_lock, "the lock on %s is still held",
 			w.server[i].name);
 	UNLESS(!row || !strcmp(row->state, "closed"), "the flip's row on %s is %s", master->name, row->state);
-	UNLESS(w.endpoint == master->index || w.endpoint == 2, "the endpoint points at %d", w.endpoint);
+	UNLESS(w.endpoint == master->index || w.endpoint == 2 || !w.conf->clusters[0].nendpoints,
+		"the endpoint points at %d", w.endpoint);
 	UNLESS(!master->outer_closed, "the outer fence of %s is closed", master->name);
 	for (int i = 0; i < 2; i++)
 		UNLESS(&w.server[i] == master || !w.server[i].outer || w.server[i].outer_closed,

@@ -63,6 +63,26 @@ static void do_write(struct trigger *t)
 	log_write(server_of(t), ENTRY_HAND, 0);
 }
 
+/* Somebody closes the flip's row by hand, or another flipd writes into it. */
+static void do_row(struct trigger *t)
+{
+	struct server *s = server_of(t);
+	struct node_row *r = &w.row[w.nrows];
+
+	if (s->row < 0)
+		scenario_bad("no row is there yet");
+	*r = w.row[s->row];
+	str_copy(t->arg ? r->journal : r->state, sizeof(r->state), t->arg ? "other" : "closed");
+	note("a hand changes the row on %s", s->name);
+	log_write(s, ENTRY_ROW, w.nrows++);
+}
+
+static void parse_row(struct trigger *t, const struct words *l, int i)
+{
+	t->arg = !strcmp(words_at(l, i), "other");
+	t->arg_server = words_server(words_at(l, i + 1));
+}
+
 static void do_lock(struct trigger *t)
 {
 	struct wsession *x = server_connect(server_of(t), "flipd");
@@ -174,6 +194,8 @@ static void do_dns(struct trigger *t)
 {
 	if (!strcmp(t->fault_op, "third"))
 		w.endpoint = 2;
+	else if (!strcmp(t->fault_op, "silent"))
+		endpoint_silent = t->arg;
 	else if (!strcmp(t->fault_op, "lost"))
 		endpoint_lost = t->arg;
 	else
@@ -306,6 +328,7 @@ static const struct action actions[] = {
 	{"slow", parse_server_time, do_slow},		    /* SERVER DURATION */
 	{"apply", parse_server_time, do_apply},		    /* SERVER DURATION, for each transaction */
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
+	{"row", parse_row, do_row},			    /* closed|other SERVER */
 	{"lag", parse_server_time, do_lag},		    /* SERVER DURATION, as it says itself */
 	{"impostor", parse_server_time, do_impostor},	    /* SERVER DURATION */
 	/* blocker DURATION | locker | bypass [DURATION AGAIN] | holder ROWS | straggler */
@@ -315,7 +338,7 @@ static const struct action actions[] = {
 	/* CALL SERVER|any DURATION [hangs]: each such call, and how late: CALL SERVER DURATION LATE */
 	{"broken", parse_broken, do_spoil}, {"late", parse_late, do_spoil},
 	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND */
-	{"dns", parse_dns, do_dns},		/* third | lost N | slow DURATION */
+	{"dns", parse_dns, do_dns},		/* third | lost N | silent N | slow DURATION */
 	{"spread", parse_server_time, do_spread}, {"hook", parse_hook, do_hook}, /* fails POINT */
 };
 

@@ -5,6 +5,7 @@
  *     cluster gtid|file [replicas N]     set KEY VALUE     hook POINT     max_blackout DURATION
  *     fence SERVER outer|only-outer      (a fence outside the server, beside read_only or alone)
  *     writers N    apply DURATION    seed N    scheduler    semi_sync    events N    group NAME
+ *     endpoint none|after_open
  *     to source    max_lag DURATION    restart DURATION (of flipd)    until DURATION (no end before)
  *     no-heartbeat    account bypass|probe-walks    differs SERVER N    foreign-row ID
  *     WHEN: ACTION
