@@ -248,6 +248,8 @@ void MAY_WAIT fence_write_drop(struct flip *);
 
 /* steps_events.c */
 int MAY_WAIT events_semi_sync_off(struct flip *, struct err *);
+/* 0, or -ENOSYS naming a fence or endpoint that this build cannot work. */
+int have_adapters(const struct flip *, struct err *);
 bool channel_uses_gtid(const struct facts_channel *); /* takes NULL */
 /* Whether the configuration asks for sync and verify before the intent; a group's members do besides. */
 bool needs_plain_order(const struct conf_cluster *, enum conf_side to, bool use_gtid);

@@ -127,6 +127,31 @@ int MAY_WAIT step_events(struct flip *f, struct err *err)
 	return 0;
 }
 
+/*
+ * Before anything is closed: what this build cannot close it could not open again either. Preflight refuses
+ * it; a check that was lowered must not leave old closed.
+ */
+int have_adapters(const struct flip *f, struct err *err)
+{
+	const struct conf_server *sides[] = {f->old_side.server->conf, f->new_side.server->conf};
+
+	for (int s = 0; s < 2; s++)
+		for (int i = 0; i < sides[s]->nfences; i++) {
+			enum conf_fence_kind kind = sides[s]->fences[i].kind;
+			if (kind == CONF_FENCE_READ_ONLY || registry_fence(kind))
+				continue;
+			err_server(err, sides[s]->name);
+			return err_set(err, -ENOSYS, "%s: this build has no adapter for fences of kind %s",
+				sides[s]->name, conf_fence_kind_name(kind));
+		}
+	for (int i = 0; i < f->conf->nendpoints; i++)
+		if (!f->cluster->endpoint_ops[i])
+			return err_set(err, -ENOSYS,
+				"%s: this build has no adapter for endpoints of its kind",
+				f->conf->endpoints[i].label);
+	return 0;
+}
+
 /* A fence is taken back and drain waits anew, perhaps for long: old's events run meanwhile. */
 int MAY_WAIT events_back(struct flip *f, struct err *err)
 {

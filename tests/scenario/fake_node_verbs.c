@@ -281,7 +281,7 @@ enum act node_list_tables(struct session *s, struct arena *a, int64_t deadline_u
 		return act;
 	*ret = arena_alloc(a, sizeof(**ret));
 	**ret = "app.t";
-	*ret_n = 1;
+	*ret_n = !w.no_tables;
 	return ACT_DONE;
 }
 

@@ -72,11 +72,13 @@ static bool end_told;
 /* Told to whoever waits: nothing comes after the end, and each victim once. */
 static void on_event(const struct flip *f, const char *type, const struct wire *detail, void *arg)
 {
-	(void)f;
-	(void)detail;
 	(void)arg;
 	if (end_told)
 		violation("after the end an event comes: %s", type);
+	if (str_eq(wire_get_str(detail, "state"), "running") && !flip_step_now(f))
+		violation("%s runs, and no step does", wire_get_str(detail, "name"));
+	if (fake_journal_has("row") && !flip_past_preflight(f))
+		violation("its row is noted, and it is not past preflight");
 	nkilled_told += !strcmp(type, "killed");
 	end_told = end_told || !strcmp(type, "ended");
 }

@@ -109,15 +109,19 @@ enum op words_op(const char *name)
 
 /* --- the world of a script --- */
 
-/* fence SIDE outer|only-outer: beside read_only, or without it. */
+/* fence SIDE outer|only-outer|security-group: beside read_only, or without it; or one of no adapter. */
 static void add_fence(const struct words *l, const char *fence[2])
 {
 	int side = strcmp(l->v[1], "source") != 0;
 	const char *hook = side ? FENCE_HOOK_TARGET : FENCE_HOOK_SOURCE;
 	struct strbuf b = {0};
 
-	strbuf_addf(
-		&b, ", fence: [%s{hook: {path: %s}}]", strcmp(l->v[2], "outer") ? "" : "read_only, ", hook);
+	if (!strcmp(l->v[2], "security-group"))
+		strbuf_add(&b, ", fence: [read_only, {security_group: {region: r, instance_id: i, open: [a], "
+			       "closed: [b]}}]");
+	else
+		strbuf_addf(&b, ", fence: [%s{hook: {path: %s}}]",
+			strcmp(l->v[2], "outer") ? "" : "read_only, ", hook);
 	fence[side] = xstrdup(strbuf_str(&b));
 	strbuf_free(&b);
 }
@@ -276,7 +280,7 @@ static int run_script(const struct script *s, bool tell)
 	w.after_life = take_up;
 	for (int i = 0; i < s->n; i++)
 		parse_line(s->line[i]);
-	life_run_all(120000);
+	life_run_all(plan.last_ms ? plan.last_ms : 120000);
 	expect_judge();
 	if (w.violations)
 		printf("FAILED: %s%s%s: %s\n", s->path, s->value ? " " : "", s->value ? s->value : "",

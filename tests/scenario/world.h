@@ -292,7 +292,10 @@ struct world {
 	int violations;
 	struct strbuf trace;
 	bool quiet;
-	int nevents;	     /* on source when it all begins */
+	int nevents;	/* on source when it all begins */
+	bool no_tables; /* that flipd's account sees */
+	enum op lying;	/* the next `lies` of that statement say done, and do nothing */
+	int lies;
 	bool no_heartbeat;   /* its table is missing */
 	bool bypass_account; /* there is one that walks through the fence */
 	bool probe_walks;    /* so does the probe's account */
@@ -421,6 +424,7 @@ struct plan {
 	enum conf_side to;
 	int64_t max_blackout_ms, max_lag_ms;
 	const char *group;
+	int64_t last_ms; /* how long the world lasts; 0: as its program says */
 };
 extern struct plan plan;
 /* Runs the whole until it has settled or time is up. */

@@ -358,5 +358,10 @@ int op_step(struct stmt *m)
 		[OP_EVENTS_ON] = op_events_on,
 		[OP_WRITE] = op_write};
 
+	if (w.lies > 0 && m->op == w.lying && !m->client) {
+		w.lies--;
+		note("%s: %s is not done, whatever it says", at(m)->name, op_name(m->op));
+		return done(m);
+	}
 	return ops[m->op](m);
 }

@@ -116,6 +116,20 @@ static void do_client(struct trigger *t)
 	client_add((enum client_kind)t->arg, t->arg_server, t->arg_us)->again_us = t->arg2_us;
 }
 
+/* Somebody kills the session that holds the cluster's lock. */
+static void do_cut_lock(struct trigger *t)
+{
+	note("a hand kills session %llu on %s", (unsigned long long)server_of(t)->lock_holder,
+		server_of(t)->name);
+	server_kill(server_of(t), server_of(t)->lock_holder, false);
+}
+
+static void do_lies(struct trigger *t)
+{
+	w.lying = (enum op)t->arg_server;
+	w.lies = t->arg;
+}
+
 static void do_lag(struct trigger *t)
 {
 	server_of(t)->lag_s = t->arg_us / 1000000;
@@ -244,6 +258,12 @@ static void parse_fault(struct trigger *t, const struct words *l, int i)
 		scenario_bad("no fault is called %s", name);
 }
 
+static void parse_lies(struct trigger *t, const struct words *l, int i)
+{
+	t->arg_server = (int)words_op(words_at(l, i));
+	t->arg = atoi(words_at(l, i + 1));
+}
+
 static void parse_spoiled(struct trigger *t, const struct words *l, int i)
 {
 	const char *where = words_at(l, i + 1);
@@ -329,6 +349,8 @@ static const struct action actions[] = {
 	{"apply", parse_server_time, do_apply},		    /* SERVER DURATION, for each transaction */
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
 	{"row", parse_row, do_row},			    /* closed|other SERVER */
+	{"cut-lock", parse_server, do_cut_lock},	    /* SERVER: the lock's session is killed */
+	{"lies", parse_lies, do_lies},			    /* OP N: it says done, and does nothing */
 	{"lag", parse_server_time, do_lag},		    /* SERVER DURATION, as it says itself */
 	{"impostor", parse_server_time, do_impostor},	    /* SERVER DURATION */
 	/* blocker DURATION | locker | bypass [DURATION AGAIN] | holder ROWS | straggler */

@@ -46,8 +46,8 @@ static void begin_fence(const struct words *l)
 {
 	struct server *s = &w.server[words_server(l->v[1])];
 
-	s->outer = true;
-	s->outer_closed = s->read_only;
+	s->outer = strcmp(l->v[2], "security-group") != 0;
+	s->outer_closed = s->outer && s->read_only;
 }
 
 static void begin_events(const struct words *l)
@@ -78,6 +78,18 @@ static void begin_heartbeat(const struct words *l)
 {
 	(void)l;
 	w.no_heartbeat = true;
+}
+
+static void begin_no_tables(const struct words *l)
+{
+	(void)l;
+	w.no_tables = true;
+}
+
+/* Not the usual two minutes. */
+static void begin_last(const struct words *l)
+{
+	plan.last_ms = words_us(l->v[1]) / 1000;
 }
 
 static void begin_account(const struct words *l)
@@ -124,6 +136,8 @@ static const struct {
 	{"restart", 2, begin_restart},
 	{"until", 2, begin_until},
 	{"no-heartbeat", 1, begin_heartbeat},
+	{"no-tables", 1, begin_no_tables},
+	{"last", 2, begin_last},
 	{"account", 2, begin_account},
 	{"differs", 3, begin_differs},
 	{"foreign-row", 2, begin_foreign},
