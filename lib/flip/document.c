@@ -207,9 +207,8 @@ void flip_read_past(struct flip *f)
 	for (size_t i = 0; i < wire_len(list); i++)
 		if (wire_str(wire_at(list, i)))
 			flip_warn(f, "%s", wire_str(wire_at(list, i)));
-	if (!text)
-		return;
-	err_set(&f->error, -EIO, "%s", text);
+	if (text)
+		err_set(&f->error, -EIO, "%s", text);
 	if (wire_get_str(error, "server"))
 		err_server(&f->error, wire_get_str(error, "server"));
 	if (wire_get_str(error, "hint"))

@@ -175,7 +175,8 @@ static const struct spoil *spoiled(const char *what, const char *where, bool slo
 	for (int i = 0; i < w.nspoils; i++) {
 		const struct spoil *s = &w.spoil[i];
 		if (vtime_us() < s->until_us && (s->slow_us > 0) == slow &&
-			(!strcmp(s->what, what) || !strcmp(s->what, "any")) &&
+			(!strcmp(s->what, what) ||
+				(!strcmp(s->what, "any") && strcmp(what, "connect") != 0)) &&
 			(!strcmp(s->where, where) || !strcmp(s->where, "any")))
 			return s;
 	}

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "tests/scenario/fake_loop.h"
 
 /* --- servers --- */
@@ -122,6 +123,22 @@ static void do_cut_lock(struct trigger *t)
 	note("a hand kills session %llu on %s", (unsigned long long)server_of(t)->lock_holder,
 		server_of(t)->name);
 	server_kill(server_of(t), server_of(t)->lock_holder, false);
+}
+
+/* Every session of flipd's there is killed. */
+static void do_cut_all(struct trigger *t)
+{
+	note("a hand kills flipd's sessions on %s", server_of(t)->name);
+	for (struct wsession *x = server_of(t)->sessions; x; x = x->next)
+		if (x->flipd)
+			server_kill(server_of(t), x->id, false);
+}
+
+/* The applier alone: what was received stays there. */
+static void do_stop_applier(struct trigger *t)
+{
+	server_of(t)->link.sql = server_of(t)->link.applying = false;
+	server_of(t)->apply_us = CLOCK_FOREVER / 4;
 }
 
 static void do_lies(struct trigger *t)
@@ -350,9 +367,10 @@ static const struct action actions[] = {
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
 	{"row", parse_row, do_row},			    /* closed|other SERVER */
 	{"cut-lock", parse_server, do_cut_lock},	    /* SERVER: the lock's session is killed */
-	{"lies", parse_lies, do_lies},			    /* OP N: it says done, and does nothing */
-	{"lag", parse_server_time, do_lag},		    /* SERVER DURATION, as it says itself */
-	{"impostor", parse_server_time, do_impostor},	    /* SERVER DURATION */
+	{"cut-all", parse_server, do_cut_all}, {"stop-applier", parse_server, do_stop_applier},
+	{"lies", parse_lies, do_lies},		      /* OP N: it says done, and does nothing */
+	{"lag", parse_server_time, do_lag},	      /* SERVER DURATION, as it says itself */
+	{"impostor", parse_server_time, do_impostor}, /* SERVER DURATION */
 	/* blocker DURATION | locker | bypass [DURATION AGAIN] | holder ROWS | straggler */
 	{"client", parse_client, do_client}, {"crash", parse_machine, do_crash}, /* [machine] */
 	{"terminate", parse_nothing, do_terminate},
