@@ -289,6 +289,25 @@ static void MAY_WAIT ask_fence(
 	}
 }
 
+static bool fences_itself(const struct conf_server *s)
+{
+	for (int i = 0; i < s->nfences; i++)
+		if (s->fences[i].kind == CONF_FENCE_READ_ONLY)
+			return true;
+	return false;
+}
+
+/* A hook says what it did; that a server takes no writes only the server can say. */
+static void require_read_only(const struct conf_server *s, struct check_out *out)
+{
+	if (fences_itself(s))
+		return;
+	check_say(out, CHECK_REFUSE, s->name,
+		"%s: its fence is a hook alone: without read_only nothing proves that it takes no writes",
+		s->name);
+	check_hint(out, "put both into the list for %s: fence: [read_only, {hook: ...}]", s->name);
+}
+
 /* Fences of both sides besides read_only: hooks, or all the others. Returns how many there are. */
 static int MAY_WAIT ask_fences(
 	const struct check_input *in, struct check_env *env, bool hooks, struct check_out *out)
@@ -307,6 +326,7 @@ static int MAY_WAIT ask_fences(
 			if (hooks && f->hook_path)
 				look_at_file(f->hook_path, "fence", out);
 			ask_fence(s, f, env, out);
+			require_read_only(s, out);
 		}
 	}
 	return n;

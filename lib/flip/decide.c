@@ -111,6 +111,7 @@ void MAY_WAIT decide_run(struct flip *f)
 		struct recover_decision d;
 		enum decide_next next;
 
+		guard_stop(f); /* it works with the very sessions that are looked through */
 		fiber_doing("looking at both servers");
 		look_both(f, &look);
 		look_input(f, &look, &in);

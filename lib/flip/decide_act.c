@@ -3,6 +3,7 @@
  * next look, so nothing here loops. Old opens before all else in a roll back; only what the table puts before
  * it holds it closed.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,12 +95,8 @@ static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_
 
 	if (!l->old_view.seen.up && !settle_over(f))
 		return DECIDE_LATER; /* the scheduler and the row are still as the flip left them */
-	if (!l->old_view.seen.up || l->old_view.seen.writable) {
-		if ((!remove_trial(f) || !undo_rest(f)) && !settle_over(f))
-			return DECIDE_LATER;
-	} else
-		flip_warn(f, "%s is closed, and not by this flip: it is left so",
-			f->old_side.server->conf->name);
+	if ((!remove_trial(f) || !undo_rest(f)) && !settle_over(f))
+		return DECIDE_LATER;
 	if (rehearsed_and_undone(f)) {
 		decide_skip_rest(f);
 		decide_end(f, FLIP_DONE);
@@ -327,15 +324,6 @@ static enum decide_next MAY_WAIT act_wait(struct flip *f, const struct recover_d
 	return DECIDE_LATER;
 }
 
-/* Of an ended flip nothing is recovered: the watcher's guard speaks of it. */
-static enum decide_next MAY_WAIT act_ended(struct flip *f, const struct recover_decision *d, struct look *l)
-{
-	(void)d;
-	(void)l;
-	(void)f;
-	return DECIDE_ENDED;
-}
-
 enum decide_next MAY_WAIT decide_act(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	typedef enum decide_next (*act_fn)(struct flip *, const struct recover_decision *, struct look *);
@@ -356,11 +344,10 @@ enum decide_next MAY_WAIT decide_act(struct flip *f, const struct recover_decisi
 		[RECOVER_DO_OPEN_OLD_LOSS] = act_open_old_loss,
 		[RECOVER_DO_WAIT] = act_wait,
 		[RECOVER_DO_STUCK] = decide_stuck,
-		[RECOVER_DO_ALARM] = act_ended,
-		[RECOVER_DO_CLOSE_LAST] = act_ended,
-		[RECOVER_DO_NOTHING] = act_ended,
 	};
 
+	/* Of an ended flip, which has the other actions, nothing is recovered. */
+	assert(d->action < COUNT_OF(acts) && acts[d->action]);
 	sess_tag(f, "decide");
 	return acts[d->action](f, d, l);
 }

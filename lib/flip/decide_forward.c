@@ -19,8 +19,6 @@ static enum decide_next MAY_WAIT go_on(struct flip *f, const char *from_row)
 
 	f->rolling_back = false;
 	f->guarded = f->kill_late = false;
-	if (f->state != FLIP_RECOVERING && f->recovered)
-		flip_set_state(f, FLIP_RECOVERING);
 	fiber_unshield();
 	rc = runner_run(f, from_row, &err);
 	while (fiber_cancelled())
@@ -44,11 +42,17 @@ static int MAY_WAIT old_still_closed(struct flip *f, struct err *err)
 	struct flip_side *o = &f->old_side;
 	struct node_proof p;
 	enum act act;
+	int rc;
 
 	if (o->out_of_reach || !o->lock)
 		return 0; /* the table has let this row through on a word, or because new may only ever be the
 			     one */
+	rc = fiber_mutex_lock(
+		&f->proof_mutex, flip_deadline(ROUND_TRIP_MS)); /* the guard proves on it, too */
+	if (rc < 0)
+		return err_set(err, rc, "%s could not be proven closed in time", o->server->conf->name);
 	act = node_prove(o->lock, flip_deadline(ROUND_TRIP_MS), &p, err);
+	fiber_mutex_unlock(&f->proof_mutex);
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
 	if (!p.read_only || !p.holds_lock)

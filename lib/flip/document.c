@@ -1,4 +1,5 @@
 /* document: a flip as JSON (INTERFACES.md, section 3): one shape for status, show, events and the journal. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -198,6 +199,24 @@ static void set_head(const struct flip *f, struct wire *doc)
 		wire_add_str(w, f->warnings[i]);
 }
 
+/* What an earlier life of this flip said is said on: what went wrong, what to do, the warnings. */
+void flip_read_past(struct flip *f)
+{
+	const struct wire *error = wire_get(f->past, "error"), *list = wire_get(f->past, "warnings");
+	const char *text = wire_get_str(error, "message"), *step = wire_get_str(error, "step");
+
+	for (size_t i = 0; i < wire_len(list); i++)
+		if (wire_str(wire_at(list, i)))
+			flip_warn(f, "%s", wire_str(wire_at(list, i)));
+	if (text)
+		err_set(&f->error, -EIO, "%s", text);
+	if (wire_get_str(error, "server"))
+		err_server(&f->error, wire_get_str(error, "server"));
+	if (wire_get_str(error, "hint"))
+		err_hint(&f->error, "%s", wire_get_str(error, "hint"));
+	str_copy(f->error_step, sizeof(f->error_step), step ? step : "");
+}
+
 /* What only an earlier life of this flip saw is taken over from the document that it saved last. */
 static void set_from_past(const struct flip *f, struct wire *doc, const char *key)
 {
@@ -225,5 +244,7 @@ struct wire *flip_document(const struct flip *f, bool whole)
 	if (whole)
 		set_from_past(f, doc, "checks");
 	set_from_past(f, doc, "killed");
+	set_from_past(f, doc, "attempts");
+	set_from_past(f, doc, "probe");
 	return doc;
 }

@@ -44,7 +44,6 @@ struct flip_side {
 	struct cluster_server *server;
 	struct session *lock, *act, *reaper;
 	bool locked;			/* lock holds the cluster's named lock */
-	bool busy;			/* a statement is under way on lock */
 	struct facts_identity identity; /* as first seen by this flip; server_id 0: not yet */
 	int nmarks;
 	struct session_mark marks[MARKS_MAX];
@@ -198,6 +197,9 @@ void flip_end(struct flip *, enum flip_outcome); /* MAY_WAIT: saves, then state 
 /* Closes every session of the flip. */
 void flip_close_sessions(struct flip *);
 
+/* document.c */
+void flip_read_past(struct flip *); /* of a loaded flip: what its past document says went wrong */
+
 /* journaling.c */
 int MAY_WAIT jn_write(
 	struct flip *, const char *kind, const char *step, struct wire *data, bool durable, struct err *);
@@ -231,8 +233,7 @@ int MAY_WAIT sess_reopen(struct flip *, struct err *);
 void sess_tag(struct flip *, const char *step);
 /* Every statement of this flip on that side is known to be gone (SPEC.md, a statement outlives its client).
  */
-enum act MAY_WAIT sess_quiet(
-	struct flip *, struct flip_side *, bool keep_lock, int64_t deadline_us, struct err *);
+enum act MAY_WAIT sess_quiet(struct flip *, struct flip_side *, int64_t deadline_us, struct err *);
 
 /* steps_before.c */
 int MAY_WAIT side_take_lock(struct flip *, struct flip_side *, struct err *);
@@ -252,6 +253,11 @@ void MAY_WAIT fence_write_drop(struct flip *);
 
 /* steps_events.c */
 int MAY_WAIT events_semi_sync_off(struct flip *, struct err *);
+/* 0, or -ENOSYS naming a fence or endpoint that this build cannot work. */
+int have_adapters(const struct flip *, struct err *);
+bool channel_uses_gtid(const struct facts_channel *); /* takes NULL */
+/* Whether the configuration asks for sync and verify before the intent; a group's members do besides. */
+bool needs_plain_order(const struct conf_cluster *, enum conf_side to, bool use_gtid);
 int MAY_WAIT events_back(struct flip *, struct err *); /* the scheduler only */
 
 /* steps_open.c */
@@ -343,7 +349,6 @@ STEP_FN(step_endpoints_undo);
 STEP_FN(step_endpoints_undone);
 STEP_FN(step_intent);
 STEP_FN(step_intent_undo);
-STEP_FN(step_intent_undone);
 STEP_FN(step_sync);
 STEP_FN(step_verify);
 STEP_FN(step_open);

@@ -23,14 +23,6 @@ static bool position_moved(const struct flip *f, const struct facts_position *no
 	return now->pos != f->final.pos || strcmp(now->file, f->final.file) != 0;
 }
 
-static bool fences_read_only(const struct conf_server *c)
-{
-	for (int i = 0; i < c->nfences; i++)
-		if (c->fences[i].kind == CONF_FENCE_READ_ONLY)
-			return true;
-	return false;
-}
-
 static int judge_proof(struct flip *f, const struct node_proof *p, struct err *err)
 {
 	const char *name = f->old_side.server->conf->name;
@@ -38,7 +30,7 @@ static int judge_proof(struct flip *f, const struct node_proof *p, struct err *e
 	if (!p->holds_lock)
 		return err_set(
 			err, -ENOLCK, "%s: the flip's lock is not held by its own session any more", name);
-	if (!p->read_only && fences_read_only(f->old_side.server->conf))
+	if (!p->read_only)
 		return err_set(err, -EPERM, "%s: somebody has opened it (read_only is 0)", name);
 	if (!f->has_final || !position_moved(f, &p->position))
 		return 0;
@@ -77,9 +69,7 @@ int MAY_WAIT guard_prove(struct flip *f, struct err *err)
 		return err_set(err, -ENOTCONN, "%s: the session that holds the flip's lock is gone",
 			f->old_side.server->conf->name);
 	}
-	f->old_side.busy = true;
 	enum act act = node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &why);
-	f->old_side.busy = false;
 	fiber_mutex_unlock(&f->proof_mutex);
 	if (act != ACT_DONE) {
 		*err = why;
@@ -136,10 +126,9 @@ static void MAY_WAIT close_old_again(struct flip *f)
 
 	if (fiber_mutex_lock(&f->proof_mutex, flip_deadline(PROOF_LIMIT_MS)) < 0)
 		return;
-	f->old_side.busy = true;
 	bool open = old_sessions(f) &&
 		    node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &err) == ACT_DONE &&
-		    !p.read_only && fences_read_only(f->old_side.server->conf);
+		    !p.read_only;
 	if (open) {
 		flip_warn(f,
 			"%s was open after the flip had closed it, by a restart or somebody's hand: closed "
@@ -147,7 +136,6 @@ static void MAY_WAIT close_old_again(struct flip *f)
 			f->old_side.server->conf->name);
 		(void)!node_fence(f->old_side.lock, limit_ms, flip_deadline(limit_ms + 500), &err);
 	}
-	f->old_side.busy = false;
 	fiber_mutex_unlock(&f->proof_mutex);
 	if (open && f->old_side.reaper && !f->st[step_index("kill")].spawned)
 		(void)!kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, &err);

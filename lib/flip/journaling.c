@@ -239,8 +239,6 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		replay_endpoint(f, d);
 	else if (str_eq(r->kind, "closing"))
 		f->closing = true;
-	else if (str_eq(r->kind, "warning"))
-		flip_warn(f, "%s", wire_get_str(d, "text") ? wire_get_str(d, "text") : "");
 }
 
 /* A damaged record is passed over: every fact it could hold is asked of the servers again, or fails closed.

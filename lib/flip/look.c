@@ -73,7 +73,7 @@ static void judge_side(struct flip *f, struct look_side *v)
 
 static bool MAY_WAIT look_once(struct flip *f, struct flip_side *s, struct look_side *v)
 {
-	enum act act = sess_quiet(f, s, true, flip_deadline(LOOK_LIMIT_MS), &v->err);
+	enum act act = sess_quiet(f, s, flip_deadline(LOOK_LIMIT_MS), &v->err);
 	struct session *on;
 
 	if (act != ACT_DONE || look_lock(f, s, v) < 0 || look_row(f, s, v) < 0)

@@ -1,4 +1,7 @@
-/* plan: what a flip would send now, per server, in order. The texts come from the code that sends them. */
+/*
+ * plan: what a flip would send now, per server, in the order of the steps. The texts come from the code that
+ * sends them; which of the two orders, and what is switched off and on, from what the servers showed last.
+ */
 #include <errno.h>
 #include <string.h>
 
@@ -9,6 +12,8 @@ struct plan {
 	struct wire *steps;
 	struct cluster *c;
 	enum conf_side from, to;
+	struct node_follow follow; /* old's way back */
+	bool events, semi_sync;
 };
 
 static void plan_add(struct plan *p, const char *step, const char *server, const char *kind, const char *text)
@@ -25,16 +30,8 @@ static void plan_sql(
 	struct plan *p, const char *step, enum conf_side side, enum node_text what, int64_t limit_ms)
 {
 	struct strbuf b = {0};
-	const struct conf_policy *policy = &p->c->conf->policy;
-	const struct conf_server *n = &p->c->conf->side[p->to];
-	struct node_follow follow = {
-		.master = n, .account = &n->replication, .use_gtid = true, .has_slave_pos = true};
-	const struct facts_channel *ch = &p->c->side[p->to].facts.channels[0];
 
-	(void)policy;
-	if (p->c->side[p->to].facts.nchannels > 0)
-		follow.use_gtid = follow.has_slave_pos = strcmp(ch->using_gtid, "No") != 0;
-	node_plan_text(p->c->side[side].node, what, &follow, limit_ms, &b);
+	node_plan_text(p->c->side[side].node, what, &p->follow, limit_ms, &b);
 	plan_add(p, step, conf_side_name(side), "sql", strbuf_str(&b));
 	strbuf_free(&b);
 }
@@ -59,19 +56,42 @@ static void plan_hooks(struct plan *p, const char *step, const struct conf_list 
 		plan_add(p, step, NULL, l->v[i][0] == '/' ? "exec" : "http", l->v[i]);
 }
 
-static void plan_fence(struct plan *p, const char *step, enum conf_side side, bool close)
+/* Fences outside the server, in the order in which they are closed and opened. */
+static void plan_hook_fence(struct plan *p, const char *step, enum conf_side side, const struct conf_fence *f)
+{
+	const char *path = f->hook_path;
+
+	plan_add(p, step, conf_side_name(side), path[0] == '/' ? "exec" : "http", path);
+}
+
+static void plan_close(struct plan *p, enum conf_side side)
 {
 	const struct conf_server *s = &p->c->conf->side[side];
 
 	for (int i = 0; i < s->nfences; i++) {
 		if (s->fences[i].kind == CONF_FENCE_HOOK)
-			plan_add(p, step, conf_side_name(side), "exec", s->fences[i].hook_path);
-		else if (close)
-			plan_sql(p, step, side, NODE_TEXT_FENCE, p->c->conf->policy.fence_timeout_ms);
+			plan_hook_fence(p, "fence", side, &s->fences[i]);
+		else
+			plan_sql(p, "fence", side, NODE_TEXT_FENCE, p->c->conf->policy.fence_timeout_ms);
 	}
 }
 
-static void plan_before(struct plan *p)
+static void plan_open(struct plan *p, bool guarded)
+{
+	const struct conf_server *s = &p->c->conf->side[p->to];
+
+	if (guarded)
+		plan_sql(p, "open", p->to, NODE_TEXT_OPEN_GUARDED, 1000);
+	else
+		plan_sql(p, "open", p->to, NODE_TEXT_UNFENCE, 0);
+	for (int i = 0; i < s->nfences; i++)
+		if (s->fences[i].kind == CONF_FENCE_HOOK)
+			plan_hook_fence(p, "open", p->to, &s->fences[i]);
+	if (p->events)
+		plan_sql(p, "open", p->to, NODE_TEXT_EVENTS_ON, 0);
+}
+
+static void plan_before_fence(struct plan *p)
 {
 	const struct conf_cluster *conf = p->c->conf;
 
@@ -81,40 +101,71 @@ static void plan_before(struct plan *p)
 	if (conf->policy.flush != CONF_FLUSH_NEVER)
 		plan_sql(p, "flush", p->from, NODE_TEXT_FLUSH, 500);
 	plan_hooks(p, "drain", &conf->hooks.before_fence);
+	if (p->semi_sync)
+		plan_sql(p, "drain", p->to, NODE_TEXT_SEMI_SYNC, 0);
 	plan_add(p, "drain", conf_side_name(p->from), "wait",
 		"low lag, no long statement, no large transaction");
-	if (!strcmp(p->c->side[p->from].facts.event_scheduler, "ON"))
+	if (p->events)
 		plan_sql(p, "events", p->from, NODE_TEXT_EVENTS, 0);
-	plan_fence(p, "fence", p->from, true);
+}
+
+static void plan_blackout(struct plan *p)
+{
+	bool guarded = !needs_plain_order(p->c->conf, p->to, p->follow.use_gtid);
+
+	plan_close(p, p->from);
 	plan_sql(p, "kill", p->from, NODE_TEXT_KILL, 0);
 	plan_sql(p, "coordinates", p->from, NODE_TEXT_PROVE, 0);
 	plan_endpoints(p, "endpoints", CONF_ORDER_BEFORE_OPEN);
+	if (!guarded)
+		plan_sql(p, "sync", p->to, NODE_TEXT_WAIT, 1000);
 	plan_add(p, "intent", NULL, "wait", "the intent is durable in flipd's journal");
+	plan_open(p, guarded);
+	if (guarded)
+		plan_sql(p, "sync", p->to, NODE_TEXT_WAIT, 1000);
+}
+
+static void plan_after_open(struct plan *p)
+{
+	const struct conf_cluster *conf = p->c->conf;
+
+	plan_sql(p, "detach", p->to, NODE_TEXT_FORGET, 0);
+	plan_sql(p, "reverse", p->from, NODE_TEXT_FOLLOW, 0);
+	if (conf->policy.flush != CONF_FLUSH_NEVER)
+		plan_sql(p, "flush_again", p->from, NODE_TEXT_FLUSH, 5000);
+	for (int i = 0; i < p->c->nreplicas; i++)
+		plan_add(p, "repoint", p->c->replicas[i].conf->name, "wait",
+			"reaches the final position, then follows new");
+	plan_hooks(p, "propagate", &conf->hooks.after_open);
+	plan_endpoints(p, "propagate", CONF_ORDER_AFTER_OPEN);
+	plan_add(p, "propagate", NULL, "wait",
+		"every authoritative server of every zone shows the new master");
+	if (p->semi_sync)
+		plan_sql(p, "finish", p->to, NODE_TEXT_SEMI_SYNC_ON, 0);
+	plan_sql(p, "finish", p->to, NODE_TEXT_ROW_CLOSED, 0);
+	plan_sql(p, "finish", p->from, NODE_TEXT_RELEASE, 0);
+	plan_sql(p, "finish", p->to, NODE_TEXT_RELEASE, 0);
 }
 
 int MAY_WAIT flip_plan(struct cluster *c, enum conf_side to, struct wire **ret, struct err *err)
 {
 	struct wire *doc = wire_object();
 	struct plan p = {.c = c, .to = to, .from = to == CONF_TARGET ? CONF_SOURCE : CONF_TARGET};
+	const struct facts *old = &c->side[p.from].facts, *new = &c->side[to].facts;
+	const struct facts_channel *ch = facts_channel_from(new, old->id.server_id, NULL, 0);
+	const struct conf_server *n = &c->conf->side[to];
 
 	(void)err;
+	p.follow = (struct node_follow){.master = n, .account = &n->replication};
+	p.follow.use_gtid = p.follow.has_slave_pos = !ch || channel_uses_gtid(ch);
+	p.events = str_ieq(old->event_scheduler, "ON");
+	p.semi_sync = new->semi_sync_master;
 	wire_set_str(doc, "cluster", c->conf->name);
 	wire_set_str(doc, "to", conf_side_name(to));
 	p.steps = wire_set_array(doc, "steps");
-	plan_before(&p);
-	plan_sql(&p, "open", p.to, NODE_TEXT_OPEN_GUARDED, 1000);
-	plan_fence(&p, "open", p.to, false);
-	plan_hooks(&p, "open", &c->conf->hooks.after_open);
-	plan_endpoints(&p, "propagate", CONF_ORDER_AFTER_OPEN);
-	plan_sql(&p, "detach", p.to, NODE_TEXT_FORGET, 0);
-	plan_sql(&p, "reverse", p.from, NODE_TEXT_FOLLOW, 0);
-	for (int i = 0; i < c->nreplicas; i++)
-		plan_add(&p, "repoint", c->replicas[i].conf->name, "wait",
-			"reaches the final position, then follows new");
-	plan_add(&p, "propagate", NULL, "wait",
-		"every authoritative server of every zone shows the new master");
-	plan_sql(&p, "finish", p.from, NODE_TEXT_RELEASE, 0);
-	plan_sql(&p, "finish", p.to, NODE_TEXT_RELEASE, 0);
+	plan_before_fence(&p);
+	plan_blackout(&p);
+	plan_after_open(&p);
 	*ret = doc;
 	return 0;
 }

@@ -246,10 +246,8 @@ static int MAY_WAIT await_new(struct flip *f, const struct facts_position *at, s
 		int64_t left = (end - clock_us()) / 1000 + 1;
 		enum act act;
 
-		f->new_side.busy = true;
 		act = node_wait_position(
 			f->new_side.lock, &goal, left < 1000 ? left : 1000, flip_deadline(2000), &why);
-		f->new_side.busy = false;
 		if (act == ACT_DONE)
 			return 0;
 		if (act == ACT_UNKNOWN || clock_us() >= end) {

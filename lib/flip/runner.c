@@ -243,12 +243,12 @@ static bool may_try_again(const struct flip *f, int row, int rc)
 
 static int order_index(const struct flip *f, const char *name)
 {
-	int row = step_index(name);
+	int row = step_index(name), k = 0;
 
-	for (int k = 0; k < f->norder; k++)
-		if (f->order[k] == row)
-			return k;
-	return 0;
+	while (k < f->norder && f->order[k] != row)
+		k++;
+	assert(k < f->norder);
+	return k;
 }
 
 static int MAY_WAIT run_one(struct flip *f, int row, struct err *err)

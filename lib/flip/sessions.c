@@ -165,29 +165,19 @@ void sess_tag(struct flip *f, const char *step)
 	}
 }
 
-/* The lock's session answers again, or is given up: KILL QUERY first, for the lock itself survives that
- * (E18). */
-static void MAY_WAIT quiet_lock(struct flip *f, struct flip_side *s, int64_t deadline_us)
+/* A statement that was cut off has cost its session: over there both may live on, and are found by the mark.
+ */
+static void drop_dead_lock(struct flip *f, struct flip_side *s)
 {
-	struct err err = {0};
-
-	if (s->lock && session_alive(s->lock) && s->busy) {
-		(void)!node_kill(s->reaper, session_get_mark(s->lock)->id, true, deadline_us, &err);
-		int64_t until = flip_deadline(500);
-		while (s->busy && session_alive(s->lock) && clock_us() < until)
-			if (fiber_sleep_ms(2) < 0)
-				break;
-	}
-	if (s->lock && (s->busy || !session_alive(s->lock))) {
-		session_close(s->lock);
-		s->lock = NULL;
-		s->locked = false;
-		f->cluster->lock_session[s->side] = 0;
-	}
+	if (!s->lock || session_alive(s->lock))
+		return;
+	session_close(s->lock);
+	s->lock = NULL;
+	s->locked = false;
+	f->cluster->lock_session[s->side] = 0;
 }
 
-enum act MAY_WAIT sess_quiet(
-	struct flip *f, struct flip_side *s, bool keep_lock, int64_t deadline_us, struct err *err)
+enum act MAY_WAIT sess_quiet(struct flip *f, struct flip_side *s, int64_t deadline_us, struct err *err)
 {
 	uint64_t kept = 0, own;
 
@@ -196,13 +186,7 @@ enum act MAY_WAIT sess_quiet(
 	if (sess_open(f, s, SESSION_REAPER, deadline_us, err) < 0)
 		return ACT_UNKNOWN;
 	own = session_get_mark(s->reaper)->id;
-	quiet_lock(f, s, deadline_us);
-	if (!keep_lock && s->lock) {
-		session_close(s->lock);
-		s->lock = NULL;
-		s->locked = false;
-		f->cluster->lock_session[s->side] = 0;
-	}
+	drop_dead_lock(f, s);
 	if (s->lock)
 		kept = session_get_mark(s->lock)->id;
 	for (int i = 0; i < s->nmarks; i++) {

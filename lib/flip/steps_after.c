@@ -275,8 +275,6 @@ int MAY_WAIT step_propagate(struct flip *f, struct err *err)
 		return rc;
 	for (int i = 0; i < f->conf->nendpoints && rc != -ECANCELED; i++) {
 		struct err why = {0};
-		if (!f->cluster->endpoint_ops[i])
-			continue;
 		rc = await_spread(f, i, &why);
 		if (rc < 0 && rc != -ECANCELED)
 			flip_warn(f, "%s is not everywhere yet: %s", f->conf->endpoints[i].label,

@@ -15,20 +15,28 @@ static bool only_read_only(const struct conf_server *s)
 	return s->nfences == 1 && s->fences[0].kind == CONF_FENCE_READ_ONLY;
 }
 
+bool channel_uses_gtid(const struct facts_channel *ch)
+{
+	return ch && ch->using_gtid[0] && strcasecmp(ch->using_gtid, "No") != 0;
+}
+
+/* By file, repoint needs new's position between its last applied and its first own write. */
+bool needs_plain_order(const struct conf_cluster *c, enum conf_side to, bool use_gtid)
+{
+	return c->policy.verify != CONF_VERIFY_NONE || !only_read_only(&c->side[to]) ||
+	       (!use_gtid && c->nreplicas > 0);
+}
+
 /* Chosen from what the servers do: GTID where the channel from old uses it; and the order of the rows after.
  */
 static void choose_order(struct flip *f)
 {
 	const struct facts_channel *ch =
 		facts_channel_from(&f->new_facts, f->old_facts.id.server_id, NULL, 0);
-	bool plain_needed = f->request.group || f->policy.verify != CONF_VERIFY_NONE ||
-			    !only_read_only(f->new_side.server->conf);
 
-	f->use_gtid = ch && ch->using_gtid[0] && strcasecmp(ch->using_gtid, "No") != 0;
-	if (!f->use_gtid && f->conf->nreplicas > 0)
-		plain_needed = true; /* repoint needs new's position between its last applied and its first
-					own write */
-	f->guarded = !plain_needed && drain_lag_ms(&f->old_facts, &f->new_facts) <= 1000;
+	f->use_gtid = channel_uses_gtid(ch);
+	f->guarded = !f->request.group && !needs_plain_order(f->conf, f->to, f->use_gtid) &&
+		     drain_lag_ms(&f->old_facts, &f->new_facts) <= 1000;
 	if (!only_read_only(f->old_side.server->conf))
 		f->kill_late = false; /* other fences stop new connections only */
 	runner_order(f);
@@ -116,6 +124,31 @@ int MAY_WAIT step_events(struct flip *f, struct err *err)
 			f->policy.probe_via != CONF_VIA_NONE)
 			flip_warn(f, "the blackout is computed, not measured: %s", err_text(&why));
 	}
+	return 0;
+}
+
+/*
+ * Before anything is closed: what this build cannot close it could not open again either. Preflight refuses
+ * it; a check that was lowered must not leave old closed.
+ */
+int have_adapters(const struct flip *f, struct err *err)
+{
+	const struct conf_server *sides[] = {f->old_side.server->conf, f->new_side.server->conf};
+
+	for (int s = 0; s < 2; s++)
+		for (int i = 0; i < sides[s]->nfences; i++) {
+			enum conf_fence_kind kind = sides[s]->fences[i].kind;
+			if (kind == CONF_FENCE_READ_ONLY || registry_fence(kind))
+				continue;
+			err_server(err, sides[s]->name);
+			return err_set(err, -ENOSYS, "%s: this build has no adapter for fences of kind %s",
+				sides[s]->name, conf_fence_kind_name(kind));
+		}
+	for (int i = 0; i < f->conf->nendpoints; i++)
+		if (!f->cluster->endpoint_ops[i])
+			return err_set(err, -ENOSYS,
+				"%s: this build has no adapter for endpoints of its kind",
+				f->conf->endpoints[i].label);
 	return 0;
 }
 

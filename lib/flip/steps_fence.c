@@ -19,13 +19,33 @@
 /* --- fence
  * --------------------------------------------------------------------------------------------------- */
 
-/* A lock lost before the fence is taken again; whoever else holds it ends the flip. */
-static int MAY_WAIT have_lock(struct flip *f, struct flip_side *s, struct err *err)
+/* The lock is held on a session that answers; whoever else holds it ends the flip. */
+static int MAY_WAIT prove_lock(struct flip *f, struct flip_side *s, struct node_proof *ret, struct err *err)
 {
+	const char *name = s->server->conf->name;
 	int rc = sess_open(f, s, SESSION_LOCK, flip_deadline(ROUND_TRIP_MS), err);
+	enum act act;
 
 	if (rc == 0 && !s->locked)
 		rc = side_take_lock(f, s, err);
+	if (rc < 0)
+		return rc;
+	act = node_prove(s->lock, flip_deadline(ROUND_TRIP_MS), ret, err);
+	if (act != ACT_DONE || ret->holds_lock)
+		return flip_rc(act, err);
+	err_server(err, name);
+	return err_set(err, -ENOLCK, "%s: the flip's lock is not held any more", name);
+}
+
+/* A lock lost before the fence is taken again: that its session is gone shows only when it is used. */
+static int MAY_WAIT have_lock(struct flip *f, struct flip_side *s, struct node_proof *ret, struct err *err)
+{
+	int rc = prove_lock(f, s, ret, err);
+
+	if (rc < 0 && s->lock && !session_alive(s->lock) && !fiber_cancelled()) {
+		err_clear(err);
+		rc = prove_lock(f, s, ret, err);
+	}
 	if (rc == 0)
 		rc = sess_open(f, s, SESSION_REAPER, flip_deadline(ROUND_TRIP_MS), err);
 	if (rc == 0)
@@ -39,16 +59,14 @@ static int MAY_WAIT take_baseline(struct flip *f, struct err *err)
 {
 	const char *name = f->new_side.server->conf->name;
 	struct node_proof p;
-	enum act act = node_prove(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), &p, err);
+	int rc = have_lock(f, &f->new_side, &p, err);
 
-	if (act != ACT_DONE)
-		return flip_rc(act, err);
-	if (!p.read_only || !p.holds_lock)
+	if (rc < 0)
+		return rc;
+	if (!p.read_only) {
 		err_server(err, name);
-	if (!p.read_only)
 		return err_set(err, -EPERM, "%s: it is open to writes; the flip does not go on", name);
-	if (!p.holds_lock)
-		return err_set(err, -ENOLCK, "%s: the flip's lock is not held any more", name);
+	}
 	f->baseline = p.position;
 	f->has_baseline = true;
 	return 0;
@@ -101,31 +119,29 @@ static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, st
 	if (fence->kind == CONF_FENCE_READ_ONLY) {
 		struct node_proof proof;
 
-		f->old_side.busy = true;
 		act = node_fence_proven(f->old_side.lock, f->policy.fence_timeout_ms,
 			flip_deadline(f->policy.fence_timeout_ms + 500), &proof, err);
-		f->old_side.busy = false;
 		if (act != ACT_DONE)
 			return act == ACT_REFUSED ? -EAGAIN : flip_rc(act, err);
 		return guard_judge(f, &proof, err);
 	}
 	ops = registry_fence(fence->kind);
-	if (!ops)
-		return err_set(
-			err, -ENOSYS, "no adapter for the fence %s", conf_fence_kind_name(fence->kind));
 	act = ops->close(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
 	if (act == ACT_DONE)
 		act = ops->verify(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
+	if (act != ACT_DONE)
+		err_server(err, f->old_side.server->conf->name);
 	return flip_rc(act, err);
 }
 
 /* The last before the blackout: new proven closed, heartbeats away, all of it on disk. */
 static int MAY_WAIT before_fence(struct flip *f, struct err *err)
 {
-	int rc = have_lock(f, &f->old_side, err);
+	struct node_proof p;
+	int rc = have_adapters(f, err);
 
 	if (rc == 0)
-		rc = have_lock(f, &f->new_side, err);
+		rc = have_lock(f, &f->old_side, &p, err);
 	sess_tag(f, "fence");
 	if (rc == 0)
 		rc = take_baseline(f, err);
@@ -241,15 +257,13 @@ static int MAY_WAIT open_fences(struct flip *f, struct err *err)
 
 	for (int i = c->nfences - 1; i >= 0 && rc == 0; i--) {
 		if (c->fences[i].kind == CONF_FENCE_READ_ONLY) {
-			f->old_side.busy = true;
 			rc = flip_rc(node_unfence(f->old_side.lock, flip_deadline(ROUND_TRIP_MS), err), err);
-			f->old_side.busy = false;
 			continue;
 		}
 		const struct fence_ops *ops = registry_fence(c->fences[i].kind);
-		rc = ops ? flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(ROUND_TRIP_MS), err), err)
-			 : err_set(err, -ENOSYS, "no adapter for the fence %s",
-				   conf_fence_kind_name(c->fences[i].kind));
+		if (ops) /* else nothing that this build could have closed */
+			rc = flip_rc(
+				ops->open(&c->fences[i], &f->ctx, flip_deadline(ROUND_TRIP_MS), err), err);
 	}
 	return rc;
 }

@@ -221,11 +221,13 @@ int MAY_WAIT step_intent(struct flip *f, struct err *err)
 	if (rc < 0)
 		return rc;
 	f->intent_durable = true;
-	if (proof.rc < 0) {
+	if (proof.rc == 0 || proof.rc == -ESTALE) /* a write that went through is why the position moved */
+		rc = fence_write_end(f, err);
+	if (proof.rc < 0 && (rc == 0 || rc == -ECANCELED)) {
 		*err = proof.err;
-		return proof.rc;
+		rc = proof.rc;
 	}
-	return fence_write_end(f, err);
+	return rc;
 }
 
 /* The revocation is written by decide.c, after the proof that new never took a write. */
@@ -239,11 +241,6 @@ int MAY_WAIT step_intent_undo(struct flip *f, struct err *err)
 	if (rc == 0)
 		f->revoked = true;
 	return rc;
-}
-
-int step_intent_undone(struct flip *f, struct err *err)
-{
-	return !f->intent || f->revoked ? 0 : err_set(err, -EIO, "the intent is not revoked");
 }
 
 /* --- sync, verify
@@ -369,13 +366,11 @@ static enum act MAY_WAIT send_open(struct flip *f, const struct node_goal *goal,
 	enum act act;
 
 	f->open_sent = f->open_unknown = true;
-	f->new_side.busy = true;
 	if (f->guarded)
 		act = node_open_guarded(
 			f->new_side.lock, goal, left < 1000 ? left : 1000, flip_deadline(2500), err);
 	else
 		act = node_unfence(f->new_side.lock, flip_deadline(ROUND_TRIP_MS), err);
-	f->new_side.busy = false;
 	if (act == ACT_REFUSED)
 		f->open_unknown = false;
 	return act;
@@ -391,10 +386,9 @@ int MAY_WAIT open_other_fences(struct flip *f, struct err *err)
 		if (c->fences[i].kind == CONF_FENCE_READ_ONLY)
 			continue;
 		ops = registry_fence(c->fences[i].kind);
-		rc = ops ? flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(budget_left_ms(f)), err),
-				   err)
-			 : err_set(err, -ENOSYS, "no adapter for the fence %s",
-				   conf_fence_kind_name(c->fences[i].kind));
+		if (ops)
+			rc = flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(budget_left_ms(f)), err),
+				err);
 	}
 	return rc;
 }

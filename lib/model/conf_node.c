@@ -35,7 +35,7 @@ static char *message_v(const char *file, int line, const char *key, const char *
 	char *text;
 
 	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+		abort(); /* GCOVR_EXCL_LINE: out of memory */
 	strbuf_addf(&b, "%s:%d: %s: %s", file, line, key, text);
 	free(text);
 	text = xstrdup(strbuf_str(&b));

@@ -14,7 +14,7 @@ void conf_print_line(struct conf_printer *p, const char *fmt, ...)
 
 	va_start(ap, fmt);
 	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+		abort(); /* GCOVR_EXCL_LINE: out of memory */
 	va_end(ap);
 	strbuf_addf(&p->out, "%*s%s\n", p->indent * 2, "", text);
 	free(text);

@@ -282,7 +282,7 @@ void conf_yaml_read(struct conf_reader *rd, const char *file, const char *text, 
 	y->rd = rd;
 	y->file = arena_strdup(rd->scratch, file);
 	if (!yaml_parser_initialize(&y->parser))
-		abort();
+		abort(); /* GCOVR_EXCL_LINE: out of memory */
 	yaml_parser_set_encoding(&y->parser, YAML_UTF8_ENCODING);
 	yaml_parser_set_input_string(&y->parser, (const unsigned char *)text, len);
 	if (!read_stream(y, &top))

@@ -233,8 +233,12 @@ bool node_judge_granted(const struct facts *, const char *privilege);
 enum node_text {
 	NODE_TEXT_LOCK,
 	NODE_TEXT_ROW,
+	NODE_TEXT_ROW_CLOSED,
 	NODE_TEXT_FLUSH,
-	NODE_TEXT_EVENTS,
+	NODE_TEXT_EVENTS, /* the scheduler off */
+	NODE_TEXT_EVENTS_ON,
+	NODE_TEXT_SEMI_SYNC, /* off */
+	NODE_TEXT_SEMI_SYNC_ON,
 	NODE_TEXT_FENCE,
 	NODE_TEXT_PROVE,
 	NODE_TEXT_OPEN_GUARDED,

@@ -20,17 +20,27 @@ static void text_lock(const struct plan *p, struct strbuf *out)
 	p->d->lock_take(&p->ctx, out);
 }
 
-static void text_row(const struct plan *p, struct strbuf *out)
+static void text_row_in(const struct plan *p, const char *state, struct strbuf *out)
 {
 	struct node_row row = {.id = "<ID>",
 		.host = "<HOST>",
 		.journal = "<JOURNAL>",
 		.direction = "<DIRECTION>",
-		.state = "running",
 		.marker = 1};
 
 	str_copy(row.cluster, sizeof(row.cluster), p->ctx.cluster);
+	str_copy(row.state, sizeof(row.state), state);
 	p->d->row_write(&p->ctx, &row, out);
+}
+
+static void text_row(const struct plan *p, struct strbuf *out)
+{
+	text_row_in(p, "running", out);
+}
+
+static void text_row_closed(const struct plan *p, struct strbuf *out)
+{
+	text_row_in(p, "closed", out);
 }
 
 static void text_flush(const struct plan *p, struct strbuf *out)
@@ -41,6 +51,21 @@ static void text_flush(const struct plan *p, struct strbuf *out)
 static void text_events(const struct plan *p, struct strbuf *out)
 {
 	p->d->event_scheduler(&p->ctx, false, out);
+}
+
+static void text_events_on(const struct plan *p, struct strbuf *out)
+{
+	p->d->event_scheduler(&p->ctx, true, out);
+}
+
+static void text_semi_sync(const struct plan *p, struct strbuf *out)
+{
+	p->d->semi_sync_master(&p->ctx, false, out);
+}
+
+static void text_semi_sync_on(const struct plan *p, struct strbuf *out)
+{
+	p->d->semi_sync_master(&p->ctx, true, out);
 }
 
 static void text_fence(const struct plan *p, struct strbuf *out)
@@ -100,8 +125,12 @@ static void text_release(const struct plan *p, struct strbuf *out)
 static void (*const texts[])(const struct plan *, struct strbuf *) = {
 	[NODE_TEXT_LOCK] = text_lock,
 	[NODE_TEXT_ROW] = text_row,
+	[NODE_TEXT_ROW_CLOSED] = text_row_closed,
 	[NODE_TEXT_FLUSH] = text_flush,
 	[NODE_TEXT_EVENTS] = text_events,
+	[NODE_TEXT_EVENTS_ON] = text_events_on,
+	[NODE_TEXT_SEMI_SYNC] = text_semi_sync,
+	[NODE_TEXT_SEMI_SYNC_ON] = text_semi_sync_on,
 	[NODE_TEXT_FENCE] = text_fence,
 	[NODE_TEXT_PROVE] = text_prove,
 	[NODE_TEXT_OPEN_GUARDED] = text_open_guarded,

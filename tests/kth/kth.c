@@ -193,7 +193,7 @@ static pid_t begin_batch(const struct batch *b, int n, int *ret_fd)
 		if (write(fds[1], &rc, 1) != 1 || rc == NO_SUCH_CALL)
 			break;
 	}
-	_exit(0);
+	world_leave(0);
 }
 
 /* Runs k, k + 1, ... in one process; answers how many of them there were, less than n where there is no

@@ -177,8 +177,13 @@ static void judge_rehearsal(const struct session *s, const struct stmt *m)
 enum act MAY_WAIT ask(
 	struct session *s, struct stmt *m, int64_t limit_ms, int64_t deadline_us, struct err *err)
 {
+	enum act act;
+
 	if (w.rehearsal)
 		judge_rehearsal(s, m);
+	if (s->busy)
+		violation("two statements at once on one session of %s, the second: %s", s->server->name,
+			op_name(m->op));
 	m->fault = flipd_calls(op_name(m->op), s->node->conf->name);
 	if (!s->alive) {
 		no_answer(s, err, -ENOTCONN, op_name(m->op));
@@ -189,6 +194,8 @@ enum act MAY_WAIT ask(
 		err_server(err, s->node->conf->name);
 		return ACT_REFUSED;
 	}
+	if (flipd_waits_us(op_name(m->op), s->node->conf->name))
+		m->not_before_us = vtime_us() + flipd_waits_us(op_name(m->op), s->node->conf->name);
 	m->limit_at_us = limit_ms ? vtime_us() + limit_ms * 1000 : 0;
 	if (m->fault == FAULT_LATE)
 		m->not_before_us = CLOCK_FOREVER;
@@ -206,7 +213,10 @@ enum act MAY_WAIT ask(
 		(void)fiber_sleep_us(HALF_TRIP_US * 2);
 		flipd_crash(false);
 	}
-	return await(s, m, deadline_us, err);
+	s->busy = true;
+	act = await(s, m, deadline_us, err);
+	s->busy = false;
+	return act;
 }
 
 /* --- sessions --- */
@@ -219,11 +229,9 @@ static int open_failed(struct node *n, struct err *err, int code, const char *wh
 
 static void make_mark(struct node *n, const struct wsession *x, struct session_mark *mark)
 {
-	*mark = (struct session_mark){.id = x->id,
-		.server = {
-			.port = 3306, .server_id = n->server->server_id, .boot_s = n->server->boot_wall_s}};
+	*mark = (struct session_mark){.id = x->id};
 	(void)snprintf(mark->account, sizeof(mark->account), "%s@%%", x->user);
-	str_copy(mark->server.hostname, sizeof(mark->server.hostname), n->server->name);
+	server_identify(n->server, &mark->server);
 }
 
 int MAY_WAIT session_open(struct node *n, enum session_role role, const struct conf_account *as,

@@ -14,6 +14,7 @@ struct session {
 	struct server *server; /* a session may be closed after its node */
 	struct session_mark mark;
 	bool alive;
+	bool busy; /* a statement of it is awaited: the real one takes no second one */
 	int boots;
 };
 

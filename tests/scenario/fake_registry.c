@@ -14,7 +14,7 @@
 #define ANSWER_US 400
 
 struct hook_fail hook_fail;
-int endpoint_lost;
+int endpoint_lost, endpoint_silent;
 int hooks_ran;
 
 struct endpoint {
@@ -129,6 +129,11 @@ static enum act ep_switch(struct endpoint *e, const struct provider_ctx *ctx, en
 	(void)ctx;
 	if (act != ACT_DONE)
 		return act;
+	if (endpoint_silent > 0) {
+		endpoint_silent--;
+		err_set(err, -ECONNRESET, "endpoint switch: the connection is lost");
+		return ACT_UNKNOWN;
+	}
 	if (w.endpoint == ENDPOINT_AT_OTHER) {
 		err_set(err, -ESTALE, "a third value stands there: 192.0.2.99");
 		return ACT_REFUSED;
@@ -186,10 +191,80 @@ const struct endpoint_ops *registry_endpoint(enum conf_endpoint_kind kind)
 	return kind == CONF_ENDPOINT_DNS ? &endpoint_ops : NULL;
 }
 
+/* --- a fence outside the server: it stops new connections of applications --- */
+
+/* Which server a hook is for, by its path: these are programs that preflight finds, and nobody runs. */
+static struct server *fenced_by(const struct conf_fence *fence)
+{
+	return &w.server[strcmp(fence->hook_path, FENCE_HOOK_SOURCE) != 0];
+}
+
+static enum act MAY_WAIT fence_call(const char *what, const struct conf_fence *fence, enum fault *ret,
+	int64_t deadline_us, struct err *err)
+{
+	return call(what, fenced_by(fence)->name, deadline_us, ret, err);
+}
+
+static enum act fence_check(
+	const struct conf_fence *fence, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+{
+	enum fault fault;
+
+	(void)ctx;
+	return fence_call("fence check", fence, &fault, deadline_us, err);
+}
+
+static enum act MAY_WAIT fence_set(
+	const char *what, const struct conf_fence *fence, bool closed, int64_t deadline_us, struct err *err)
+{
+	enum fault fault;
+	enum act act = fence_call(what, fence, &fault, deadline_us, err);
+
+	if (act != ACT_DONE)
+		return act;
+	note("%s: its outer fence is %s", fenced_by(fence)->name, closed ? "closed" : "open");
+	fenced_by(fence)->outer_closed = closed;
+	return answer(what, fault, deadline_us, err);
+}
+
+static enum act fence_close(
+	const struct conf_fence *fence, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+{
+	(void)ctx;
+	return fence_set("fence close", fence, true, deadline_us, err);
+}
+
+static enum act fence_open(
+	const struct conf_fence *fence, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+{
+	(void)ctx;
+	return fence_set("fence open", fence, false, deadline_us, err);
+}
+
+static enum act fence_verify(
+	const struct conf_fence *fence, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
+{
+	enum fault fault;
+	enum act act = fence_call("fence verify", fence, &fault, deadline_us, err);
+
+	(void)ctx;
+	if (act != ACT_DONE)
+		return act;
+	if (fenced_by(fence)->outer_closed)
+		return ACT_DONE;
+	err_set(err, -EPERM, "exit status 1: open");
+	return ACT_REFUSED;
+}
+
+static const struct fence_ops fence_ops = {.kind = CONF_FENCE_HOOK,
+	.check = fence_check,
+	.close = fence_close,
+	.verify = fence_verify,
+	.open = fence_open};
+
 const struct fence_ops *registry_fence(enum conf_fence_kind kind)
 {
-	(void)kind;
-	return NULL;
+	return kind == CONF_FENCE_HOOK ? &fence_ops : NULL;
 }
 
 enum act MAY_WAIT hook_run(const char *path, const char *action, const struct provider_ctx *ctx,

@@ -30,6 +30,81 @@ static void MAY_WAIT await_polls(struct cluster *c)
 		(void)fiber_cond_wait(&c->polled, end);
 }
 
+static void copy_error(const struct wire *error)
+{
+	const char *step = wire_get_str(error, "step"), *where = wire_get_str(error, "server");
+	const char *hint = wire_get_str(error, "hint");
+
+	str_copy(w.step, sizeof(w.step), step ? step : "-");
+	str_copy(w.where, sizeof(w.where), where ? where : "-");
+	str_copy(w.hint, sizeof(w.hint), hint ? hint : "");
+}
+
+/* The document, and what the daemon asks of a flip for its metrics and log, say the same. */
+static void judge_document(const struct flip *f)
+{
+	struct wire *doc = flip_document(f, true);
+	const struct wire *list = wire_get(doc, "steps");
+	char *text = wire_dump(doc, 0);
+	const char *id = wire_get_str(doc, "id");
+
+	w.document = arena_strdup(w.arena, text);
+	free(text);
+	if (id && strcmp(id, flip_id(f)) != 0)
+		violation("the flip is %s, its document that of %s", flip_id(f), id);
+	if (strcmp(wire_get_str(doc, "from"), conf_side_name(flip_from(f))) != 0 ||
+		(int)flip_from(f) != w.from)
+		violation("the flip is not from %s", w.server[w.from].name);
+	for (size_t i = 0; i < wire_len(list); i++) {
+		double ms = wire_get_real(wire_at(list, i), "duration_ms", -1);
+		if ((flip_step_us(f, (int)i) < 0) != (ms < 0))
+			violation("step %s: %f ms are told", wire_get_str(wire_at(list, i), "name"), ms);
+	}
+	if (w.state == FLIP_ENDED && flip_settling(f))
+		violation("it has ended and settles");
+	if (w.outcome == FLIP_ROLLED_BACK && !flip_rolling_back(f))
+		violation("it was rolled back and never rolling back");
+	wire_free(doc);
+}
+
+static int nkilled_told;
+static bool end_told;
+
+/* Told to whoever waits: nothing comes after the end, and each victim once. */
+static void on_event(const struct flip *f, const char *type, const struct wire *detail, void *arg)
+{
+	(void)arg;
+	if (end_told)
+		violation("after the end an event comes: %s", type);
+	if (str_eq(wire_get_str(detail, "state"), "running") && !flip_step_now(f))
+		violation("%s runs, and no step does", wire_get_str(detail, "name"));
+	if (fake_journal_has("row") && !flip_past_preflight(f))
+		violation("its row is noted, and it is not past preflight");
+	nkilled_told += !strcmp(type, "killed");
+	end_told = end_told || !strcmp(type, "ended");
+}
+
+static void listen_to(struct flip *f)
+{
+	nkilled_told = 0;
+	end_told = false;
+	if (f)
+		flip_on_event(f, on_event, &w);
+}
+
+static void judge_events(struct flip *f)
+{
+	struct wire *doc = flip_document(f, false);
+
+	if (end_told != (flip_get_outcome(f) != FLIP_NO_OUTCOME))
+		violation("an end was told: %d, the outcome is %s", end_told, wire_get_str(doc, "outcome"));
+	if (nkilled_told > (int)wire_len(wire_get(doc, "killed")))
+		violation("%d kills were told, %zu are in the document", nkilled_told,
+			wire_len(wire_get(doc, "killed")));
+	wire_free(doc);
+	flip_off_event(f, on_event, &w);
+}
+
 static void remember(struct flip *f)
 {
 	struct wire *doc = flip_document(f, false);
@@ -45,12 +120,14 @@ static void remember(struct flip *f)
 		violation("a rehearsal is taken for a flip, or a flip for a rehearsal");
 	w.ended = w.state == FLIP_ENDED || w.state == FLIP_STUCK;
 	w.ended_us = vtime_us();
-	if (w.state == FLIP_STUCK && !wire_get_str(wire_get(doc, "error"), "hint"))
+	copy_error(wire_get(doc, "error"));
+	if (w.state == FLIP_STUCK && !w.hint[0])
 		violation("stuck, and nobody is told what to do: %s", text);
 	note("the flip is %s, %s", flip_state_name(w.state),
 		flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "no outcome");
 	wire_free(doc);
 	free(text);
+	judge_document(f);
 }
 
 static struct flip *MAY_WAIT load_unfinished(struct cluster *c)
@@ -78,8 +155,11 @@ static struct flip *ask_for_flip(struct cluster *c)
 		.max_lag_ms = -1,
 		.max_blackout_ms = plan.max_blackout_ms ? plan.max_blackout_ms : -1,
 		.user = "dba",
+		.group = plan.group,
 		.rehearsal = w.rehearsal};
 
+	if (plan.max_lag_ms)
+		rq.max_lag_ms = plan.max_lag_ms;
 	return flip_new(c, &fake_journal, &rq, "run-1");
 }
 
@@ -106,6 +186,22 @@ static void MAY_WAIT end_life(struct cluster *c, struct flip *f, bool again)
 	w.life++;
 	if (again)
 		life_begin_at(vtime_us() + w.restart_us);
+}
+
+void MAY_WAIT life_recover(struct flip *f)
+{
+	listen_to(f);
+	flip_recover(f);
+	judge_events(f);
+}
+
+/* As the daemon does after the end: replicas that could not be repointed in time. */
+static void MAY_WAIT follow_up(struct flip *f)
+{
+	const char *name = f && flip_left(f) ? flip_follow_up(f) : NULL;
+
+	if (name)
+		note("%s follows at last", name);
 }
 
 /* The rehearsal's own end is judged here: what is judged later is the flip's. */
@@ -143,9 +239,12 @@ static void MAY_WAIT live(void *arg)
 	await_polls(c);
 	w.flip = load_unfinished(c);
 	if (w.flip && flip_get_state(w.flip) != FLIP_STUCK)
-		flip_recover(w.flip);
-	else if (!w.flip && first && (w.flip = ask_for_flip(c)))
+		life_recover(w.flip);
+	else if (!w.flip && first && (w.flip = ask_for_flip(c))) {
+		listen_to(w.flip);
 		flip_run(w.flip);
+		judge_events(w.flip);
+	}
 	if (w.flip && w.rehearsal && plan.then_flip)
 		flip_after_rehearsal(c);
 	if (w.flip)
@@ -161,6 +260,7 @@ static void MAY_WAIT live(void *arg)
 	while (!w.over) {
 		if (w.after_life && w.after_life())
 			remember(w.flip);
+		follow_up(w.flip);
 		(void)fiber_sleep_ms(20);
 	}
 	end_life(c, w.flip, false);

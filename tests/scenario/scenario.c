@@ -50,10 +50,10 @@ void words_split(struct words *l, const char *line)
 		p += strspn(p, " \t");
 		if (!*p)
 			return;
-		bool quoted = *p == '"';
-		p += quoted;
+		const char *end = *p == '"' ? "\"" : *p == '\'' ? "'" : " \t";
+		p += end[0] != ' ';
 		l->v[l->n++] = p;
-		p += strcspn(p, quoted ? "\"" : " \t");
+		p += strcspn(p, end);
 		if (*p)
 			*p++ = '\0';
 	}
@@ -69,6 +69,11 @@ const char *words_rest(const struct words *l, int i)
 	text = arena_strdup(w.arena, strbuf_str(&b));
 	strbuf_free(&b);
 	return text;
+}
+
+const char *words_at(const struct words *l, int i)
+{
+	return i < l->n ? l->v[i] : "";
 }
 
 int64_t words_us(const char *duration)
@@ -104,9 +109,28 @@ enum op words_op(const char *name)
 
 /* --- the world of a script --- */
 
+/* fence SIDE outer|only-outer|security-group: beside read_only, or without it; or one of no adapter. */
+static void add_fence(const struct words *l, const char *fence[2])
+{
+	int side = strcmp(l->v[1], "source") != 0;
+	const char *hook = side ? FENCE_HOOK_TARGET : FENCE_HOOK_SOURCE;
+	struct strbuf b = {0};
+
+	if (!strcmp(l->v[2], "security-group"))
+		strbuf_add(&b, ", fence: [read_only, {security_group: {region: r, instance_id: i, open: [a], "
+			       "closed: [b]}}]");
+	else
+		strbuf_addf(&b, ", fence: [%s{hook: {path: %s}}]",
+			strcmp(l->v[2], "outer") ? "" : "read_only, ", hook);
+	fence[side] = xstrdup(strbuf_str(&b));
+	strbuf_free(&b);
+}
+
 static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 {
 	struct strbuf set = {0}, hooks = {0};
+	const char *fence[2] = {"", ""}, *all, *order = "before_open";
+	bool named = true;
 	struct words l;
 	int replicas = 0;
 
@@ -120,19 +144,31 @@ static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 			strbuf_addf(&set, ", %s: %s", l.v[1], l.v[2]);
 		else if (!strcmp(l.v[0], "hook"))
 			strbuf_addf(&hooks, "%s%s: [/bin/true]", hooks.len ? ", " : "", l.v[1]);
-		else if (!strcmp(l.v[0], "seed"))
+		else if (!strcmp(l.v[0], "fence"))
+			add_fence(&l, fence);
+		else if (!strcmp(l.v[0], "endpoint")) {
+			order = l.v[1][0] == 'n' ? order : "after_open";
+			named = l.v[1][0] != 'n';
+		} else if (!strcmp(l.v[0], "seed"))
 			seed = atoll(l.v[1]);
 	}
+	all = strbuf_str(&set);
 	strbuf_addf(b,
 		"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, "
-		"settle_timeout: 20s%s}\n"
-		"clusters: {c: {source: {host: 10.1.0.5}, target: {host: 10.2.0.5}, hooks: {%s}, replicas: [",
-		strbuf_str(&set), strbuf_str(&hooks));
+		"%s%s}\n"
+		"clusters: {c: {source: {host: 10.1.0.5%s}, target: {host: 10.2.0.5%s}, hooks: {%s}, "
+		"replicas: [",
+		strstr(all, "settle_timeout") ? "" : "settle_timeout: 20s, ", *all ? all + 2 : "max_lag: 1s",
+		fence[0], fence[1], strbuf_str(&hooks));
 	for (int i = 0; i < replicas; i++)
 		strbuf_addf(b, "%s{name: r%d, host: 10.1.0.%d}", i ? ", " : "", i + 1, 10 + i);
-	strbuf_add(b,
-		"], endpoints: [{dns: {name: db.example.com., zone: example.com., type: CNAME, ttl: 5s, "
-		"servers: ['10.0.0.53'], source: a.example.com., target: b.example.com.}}]}}\n");
+	strbuf_add(b, "], endpoints: [");
+	if (named)
+		strbuf_addf(b,
+			"{dns: {name: db.example.com., zone: example.com., type: CNAME, ttl: 5s, servers: "
+			"['10.0.0.53'], source: a.example.com., target: b.example.com., order: %s}}",
+			order);
+	strbuf_add(b, "]}}\n");
 	strbuf_free(&set);
 	strbuf_free(&hooks);
 }
@@ -197,26 +233,14 @@ static void parse_allow(const struct words *l)
 
 static void parse_line(const char *line)
 {
-	static const char *const known[] = {"cluster", "set", "hook", "seed"};
+	static const char *const known[] = {"cluster", "set", "hook", "seed", "endpoint"};
 	struct words l;
 
 	words_split(&l, line);
+	if (begin_parse(&l))
+		return;
 	if (!strcmp(l.v[0], "at") || !strcmp(l.v[0], "after"))
 		parse_trigger(line);
-	else if (!strcmp(l.v[0], "writers"))
-		for (int i = atoi(l.v[1]); i > 0; i--)
-			client_add(CLIENT_WRITER, 0, 0);
-	else if (!strcmp(l.v[0], "apply"))
-		w.server[w.to].apply_us = words_us(l.v[1]);
-	else if (!strcmp(l.v[0], "max_blackout"))
-		plan.max_blackout_ms = words_us(l.v[1]) / 1000;
-	else if (!strcmp(l.v[0], "rehearse")) {
-		w.rehearsal = plan.rehearse = true;
-		plan.then_flip = l.n > 1;
-	} else if (!strcmp(l.v[0], "scheduler"))
-		w.server[w.from].scheduler = true;
-	else if (!strcmp(l.v[0], "semi_sync"))
-		w.server[w.to].semi_sync = true;
 	else if (!strcmp(l.v[0], "expect"))
 		expect_add(&l);
 	else if (!strcmp(l.v[0], "allow"))
@@ -240,7 +264,7 @@ static bool take_up(void)
 	if (flip_set_word(w.flip, &pending_word, &err) < 0)
 		violation("resolve: %s", err_text(&err));
 	pending_word.said = false;
-	flip_recover(w.flip);
+	life_recover(w.flip);
 	return true;
 }
 
@@ -256,7 +280,7 @@ static int run_script(const struct script *s, bool tell)
 	w.after_life = take_up;
 	for (int i = 0; i < s->n; i++)
 		parse_line(s->line[i]);
-	life_run_all(120000);
+	life_run_all(plan.last_ms ? plan.last_ms : 120000);
 	expect_judge();
 	if (w.violations)
 		printf("FAILED: %s%s%s: %s\n", s->path, s->value ? " " : "", s->value ? s->value : "",
@@ -334,7 +358,7 @@ static int run_apart(struct script *s, const char *value, bool tell)
 		s->value = value;
 		for (int i = 0; i < s->n; i++)
 			s->line[i] = put_in(s, s->line[i]);
-		_exit(run_script(s, tell));
+		world_leave(run_script(s, tell));
 	}
 	if (waitpid(pid, &status, 0) < 0)
 		exit(2);

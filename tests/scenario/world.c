@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/io/loop.h"
@@ -59,6 +60,8 @@ static const char *const op_names[OPS] = {[OP_HELLO] = "hello",
 	[OP_TRY_REMOVE] = "try_remove",
 	[OP_TABLES] = "tables",
 	[OP_TABLE] = "table",
+	[OP_EVENTS] = "events",
+	[OP_EVENTS_ON] = "events_on",
 	[OP_WRITE] = "write"};
 
 const char *op_name(enum op op)
@@ -167,8 +170,30 @@ void fault_after(enum fault f)
 		flipd_crash(f == FAULT_MACHINE_AFTER);
 }
 
+static const struct spoil *spoiled(const char *what, const char *where, bool slow)
+{
+	for (int i = 0; i < w.nspoils; i++) {
+		const struct spoil *s = &w.spoil[i];
+		if (vtime_us() < s->until_us && (s->slow_us > 0) == slow &&
+			(!strcmp(s->what, what) ||
+				(!strcmp(s->what, "any") && strcmp(what, "connect") != 0)) &&
+			(!strcmp(s->where, where) || !strcmp(s->where, "any")))
+			return s;
+	}
+	return NULL;
+}
+
+int64_t flipd_waits_us(const char *what, const char *where)
+{
+	const struct spoil *s = spoiled(what, where, true);
+
+	return s ? s->slow_us : 0;
+}
+
 enum fault flipd_calls(const char *what, const char *where)
 {
+	const struct spoil *bad = spoiled(what, where, false);
+
 	if (++w.events == w.second_at && w.server[w.second_server].up)
 		server_restart(&w.server[w.second_server], w.second_closed, w.second_down_us);
 	if (w.op_fault && !strcmp(w.fault_op, what)) {
@@ -177,7 +202,7 @@ enum fault flipd_calls(const char *what, const char *where)
 		w.fault_at = w.events;
 	}
 	if (w.events != w.fault_at)
-		return FAULT_NONE;
+		return bad ? bad->fault : FAULT_NONE;
 	(void)snprintf(w.fault_name, sizeof(w.fault_name), "call %d, %s %s: %s", w.events, what, where,
 		fault_name(w.fault));
 	note("FAULT: %s", w.fault_name);
@@ -326,4 +351,16 @@ void world_free(void)
 	conf_unref(w.conf);
 	arena_free(w.arena);
 	loop_free();
+}
+
+#ifdef FLIPD_COVERAGE
+#include <gcov.h>
+#endif
+
+void world_leave(int status)
+{
+#ifdef FLIPD_COVERAGE
+	__gcov_dump(); /* _exit would lose it */
+#endif
+	_exit(status);
 }

@@ -22,6 +22,7 @@
 #define CLIENTS_MAX 16
 #define TRIGGERS_MAX 16
 #define ROWS_MAX 8
+#define SPOILS_MAX 8
 #define WRITES_MOST 60000 /* of applications in one run; then they stop */
 
 /* --- faults of flipd's own calls --- */
@@ -90,6 +91,8 @@ enum op {
 	OP_TRY_REMOVE,
 	OP_TABLES,
 	OP_TABLE,
+	OP_EVENTS,
+	OP_EVENTS_ON,
 	OP_WRITE,
 	OPS
 };
@@ -169,6 +172,11 @@ struct server {
 	int index;
 	uint32_t server_id;
 	bool up, partitioned, read_only, boots_closed, scheduler, semi_sync, trial, strict;
+	bool impostor;		  /* another server answers at its address */
+	bool outer, outer_closed; /* a fence outside the server, and what it is */
+	unsigned events_on;	  /* its events, a bit each */
+	int64_t lag_s;		  /* as SHOW SLAVE STATUS says */
+	uint64_t differs;	  /* rows that another put there before the flip */
 	int boots;
 	int64_t boot_wall_s;
 	uint64_t next_id, lock_holder;
@@ -192,7 +200,14 @@ struct server {
 
 /* --- applications --- */
 
-enum client_kind { CLIENT_WRITER, CLIENT_BLOCKER, CLIENT_LOCKER, CLIENT_BYPASS };
+enum client_kind {
+	CLIENT_WRITER,
+	CLIENT_BLOCKER,
+	CLIENT_LOCKER,
+	CLIENT_BYPASS,
+	CLIENT_HOLDER,	 /* an idle transaction with changed rows */
+	CLIENT_STRAGGLER /* comes to the same server again and again, and writes nothing */
+};
 
 struct client {
 	enum client_kind kind;
@@ -200,11 +215,18 @@ struct client {
 	int server; /* -1: not connected */
 	int boots;
 	uint64_t id;
-	int64_t busy_us;
+	int64_t busy_us, again_us;
 	uint64_t generation;
 };
 
 /* --- what is to happen when --- */
+
+/* A call that goes wrong every time, for a while. */
+struct spoil {
+	char what[24], where[24]; /* where "any": everywhere */
+	enum fault fault;
+	int64_t until_us, slow_us;
+};
 
 enum when { WHEN_STEP, WHEN_OP, WHEN_AFTER_OP, WHEN_JOURNAL, WHEN_AFTER_JOURNAL, WHEN_TIME, WHEN_END };
 
@@ -218,7 +240,8 @@ struct trigger {
 	bool fired;
 	void (*fn)(struct trigger *);
 	int arg_server, arg;
-	int64_t arg_us;
+	int64_t arg_us, arg2_us;
+	struct spoil spoil;
 	char fault_op[24];
 };
 
@@ -256,6 +279,8 @@ struct world {
 	char fault_name[96];
 	char fault_op[24]; /* flipd's next call of that name has op_fault */
 	enum fault op_fault;
+	int nspoils;
+	struct spoil spoil[SPOILS_MAX];
 	int second_at, second_server; /* at that call a server restarts */
 	bool second_closed;
 	int64_t second_down_us;
@@ -268,7 +293,14 @@ struct world {
 	int violations;
 	struct strbuf trace;
 	bool quiet;
-	bool hands; /* somebody else opens and writes: fewer promises */
+	int nevents;	/* on source when it all begins */
+	bool no_tables; /* that flipd's account sees */
+	enum op lying;	/* the next `lies` of that statement say done, and do nothing */
+	int lies;
+	bool no_heartbeat;   /* its table is missing */
+	bool bypass_account; /* there is one that walks through the fence */
+	bool probe_walks;    /* so does the probe's account */
+	bool hands;	     /* somebody else opens and writes: fewer promises */
 	bool loss_accepted;
 	int from, to;
 	bool before[2][2]; /* scheduler and semi-sync of source, target before the flip */
@@ -281,7 +313,9 @@ struct world {
 		rest_most_us; /* no side's event scheduler runs: since when (0: one does), at most */
 	bool ended;
 	char warnings[4096];
-	char error[640];
+	char *document;			     /* of the flip's end, whole; in the arena */
+	char step[32], where[24], hint[512]; /* of its error */
+	char answer[1024];		     /* to what an operator asked last */
 	bool over, judged, may_be_stuck, may_not_end, foreign_lock;
 	bool (*after_life)(void); /* acts on the flip that ended; true when it did (an operator's resolve) */
 };
@@ -291,12 +325,16 @@ extern struct world w;
 /* Begins a world for that configuration; servers as they are before a flip from source to target. */
 void world_new(const char *yaml, uint64_t seed, bool use_gtid);
 void world_free(void);
+/* Ends this process at once, its buffers and exit handlers left alone; what it covered is counted. */
+_Noreturn void world_leave(int status);
 int64_t jitter_us(int64_t about);
 void note(const char *fmt, ...) PRINTF(1, 2);
 void violation(const char *fmt, ...) PRINTF(1, 2);
 
 /* The next call of flipd's: what is to go wrong with it. May not return: then flipd has crashed. */
 enum fault flipd_calls(const char *what, const char *where);
+/* How much later than usual such a call is answered. */
+int64_t flipd_waits_us(const char *what, const char *where);
 /* flipd's process is gone. Does not return in one of its fibers. */
 void flipd_crash(bool machine);
 /* A crash that is due at the end of a call. */
@@ -327,6 +365,7 @@ void stmt_answer_later(struct stmt *, bool lost);
 enum { STEP_WAIT, STEP_END };
 int op_step(struct stmt *);
 /* world_look.c */
+void server_identify(const struct server *, struct facts_identity *); /* who it says it is */
 int op_sessions(struct stmt *);
 int op_facts(struct stmt *);
 int op_prove(struct stmt *);
@@ -377,18 +416,25 @@ struct hook_fail {
 	const char *action; /* NULL none */
 };
 extern struct hook_fail hook_fail;
-extern int endpoint_lost; /* so many replies of the name server get lost */
+extern int endpoint_silent; /* so many updates never arrive */
+extern int endpoint_lost;   /* so many replies of the name server get lost */
 extern int hooks_ran;
+#define FENCE_HOOK_SOURCE "/bin/true"
+#define FENCE_HOOK_TARGET "/bin/false"
 
 /* life.c */
 struct plan {
 	enum conf_side to;
-	int64_t max_blackout_ms;
+	int64_t max_blackout_ms, max_lag_ms;
+	const char *group;
+	int64_t last_ms;	  /* how long the world lasts; 0: as its program says */
 	bool rehearse, then_flip; /* a rehearsal; after it, a while later, the flip */
 };
 extern struct plan plan;
 /* Runs the whole until it has settled or time is up. */
 void life_run_all(int64_t until_ms);
 void life_begin_at(int64_t at_us);
+/* An unfinished or stuck flip is taken up again; what it tells is judged. */
+void life_recover(struct flip *);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * world_app: applications. A writer follows the endpoint, writes while it may, and remembers what was
  * acknowledged; it is killed, refused, cut off, and comes again. A blocker runs one long UPDATE, a locker
- * holds LOCK TABLES, a bypass account writes through the fence.
+ * holds LOCK TABLES, a bypass account writes through the fence, a holder leaves its transaction open, a
+ * straggler knows nothing of the endpoint.
  */
 #include <stdlib.h>
 
@@ -48,12 +49,12 @@ struct client *client_add(enum client_kind kind, int server, int64_t busy_us)
 
 void client_lost(struct client *c)
 {
-	if (c->kind == CLIENT_BLOCKER || c->kind == CLIENT_LOCKER)
+	if (c->kind == CLIENT_BLOCKER || c->kind == CLIENT_LOCKER || c->kind == CLIENT_HOLDER)
 		return; /* nobody starts that again */
 	if (c->kind == CLIENT_WRITER)
 		c->server = -1;
 	c->id = 0;
-	tick_at(c, jitter_us(AGAIN_US));
+	tick_at(c, jitter_us(c->again_us ? c->again_us : AGAIN_US));
 }
 
 static struct wsession *client_session(struct client *c)
@@ -65,18 +66,19 @@ static struct wsession *client_session(struct client *c)
 
 static bool client_connect(struct client *c)
 {
-	static const char *const users[] = {"app", "app", "app", "legacy"};
+	static const char *const users[] = {"app", "app", "app", "legacy", "batch", "old-app"};
 	struct server *s;
 	struct wsession *x;
 
 	if (c->kind == CLIENT_WRITER)
 		c->server = w.endpoint < 2 ? w.endpoint : 0;
 	s = &w.server[c->server];
-	if (!s->up)
+	if (!s->up || s->impostor || s->outer_closed)
 		return false;
 	x = server_connect(s, users[c->kind]);
 	x->client = c;
 	x->locks_tables = c->kind == CLIENT_LOCKER;
+	x->trx_rows = c->kind == CLIENT_HOLDER ? (uint64_t)c->busy_us : 0;
 	c->id = x->id;
 	c->boots = s->boots;
 	return true;
@@ -114,7 +116,7 @@ static void client_tick(void *arg)
 		tick_at(c, client_connect(c) ? jitter_us(400) : jitter_us(20000));
 		return;
 	}
-	if (c->kind != CLIENT_LOCKER && !x->running)
+	if (c->kind != CLIENT_LOCKER && c->kind < CLIENT_HOLDER && !x->running)
 		client_write(c, x);
 }
 

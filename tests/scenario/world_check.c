@@ -64,7 +64,14 @@ static bool tidy(const struct server *master, char *why, size_t size)
 		UNLESS(!w.server[i].lock_holder || w.foreign_lock, "the lock on %s is still held",
 			w.server[i].name);
 	UNLESS(!row || !strcmp(row->state, "closed"), "the flip's row on %s is %s", master->name, row->state);
-	UNLESS(w.endpoint == master->index || w.endpoint == 2, "the endpoint points at %d", w.endpoint);
+	UNLESS(w.endpoint == master->index || w.endpoint == 2 || !w.conf->clusters[0].nendpoints,
+		"the endpoint points at %d", w.endpoint);
+	UNLESS(!master->outer_closed, "the outer fence of %s is closed", master->name);
+	for (int i = 0; i < 2; i++)
+		UNLESS(&w.server[i] == master || !w.server[i].outer || w.server[i].outer_closed,
+			"the outer fence of %s is open", w.server[i].name);
+	UNLESS(master->events_on == (1u << w.nevents) - 1, "events of %s: %x are enabled", master->name,
+		master->events_on);
 	UNLESS(w.server[w.to].semi_sync == w.before[w.to][1], "semi-sync of %s is not as it was",
 		w.server[w.to].name);
 	UNLESS(w.rebooted_us || master->scheduler == w.before[w.from][0],

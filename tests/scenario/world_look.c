@@ -15,7 +15,9 @@ static void fill_session(const struct wsession *x, struct facts_session *s)
 	str_copy(s->db, sizeof(s->db), "app");
 	str_copy(s->command, sizeof(s->command), m ? "Query" : "Sleep");
 	if (m && m->op == OP_WRITE)
-		str_copy(s->info, sizeof(s->info), "UPDATE t SET v = v + 1");
+		str_copy(s->info, sizeof(s->info),
+			"UPDATE t SET v = v + 1 WHERE id IN (SELECT id FROM u WHERE later) /* nightly job "
+			"*/");
 	if (m && m->queued)
 		str_copy(s->state, sizeof(s->state), "Waiting for backup lock");
 	s->time_ms = (vtime_us() - x->since_us) / 1000;
@@ -54,7 +56,7 @@ static void fill_channel(const struct server *s, struct facts *f)
 	str_copy(c->exec_log_file, sizeof(c->exec_log_file), "binlog.000007");
 	c->read_master_log_pos = pos_of(l->fetched);
 	c->exec_log_pos = pos_of(l->applied);
-	c->lag_s = l->io && l->sql ? 0 : -1;
+	c->lag_s = l->io && l->sql ? s->lag_s : -1;
 	c->master_server_id = w.server[l->master].server_id;
 	if (l->error == 1236)
 		c->last_io_errno = l->error;
@@ -63,10 +65,11 @@ static void fill_channel(const struct server *s, struct facts *f)
 	str_copy(c->last_error, sizeof(c->last_error), l->last_error);
 }
 
-static void fill_identity(const struct server *s, struct facts_identity *id)
+void server_identify(const struct server *s, struct facts_identity *id)
 {
-	*id = (struct facts_identity){.port = 3306, .server_id = s->server_id, .boot_s = s->boot_wall_s};
-	str_copy(id->hostname, sizeof(id->hostname), s->name);
+	*id = (struct facts_identity){
+		.port = 3306, .server_id = s->impostor ? 99 : s->server_id, .boot_s = s->boot_wall_s};
+	str_copy(id->hostname, sizeof(id->hostname), s->impostor ? "elsewhere" : s->name);
 }
 
 static void fill_row(const struct server *s, struct facts *f)
@@ -84,14 +87,20 @@ static void fill_row(const struct server *s, struct facts *f)
 
 static void fill_bypass(const struct server *s, struct facts *f)
 {
+	bool there = w.bypass_account;
+
 	(void)s;
 	f->bypass = arena_alloc(w.arena, 2 * sizeof(*f->bypass));
 	str_copy(f->bypass[0].user, 32, "flipd");
 	str_copy(f->bypass[0].host, 32, "%");
 	f->nbypass = 1;
 	for (int i = 0; i < w.nclients; i++)
-		if (w.client[i].kind == CLIENT_BYPASS && !w.reckless[MUTANT_LEAKY_FENCE] && f->nbypass == 1)
-			str_copy(f->bypass[f->nbypass++].user, 32, "legacy");
+		there = there || w.client[i].kind == CLIENT_BYPASS;
+	if (!there || w.reckless[MUTANT_LEAKY_FENCE])
+		return;
+	str_copy(f->bypass[1].user, 32, "legacy");
+	str_copy(f->bypass[1].host, 32, "%");
+	f->nbypass = 2;
 }
 
 int op_facts(struct stmt *m)
@@ -112,12 +121,12 @@ int op_facts(struct stmt *m)
 		.boots_read_only = s->boots_closed,
 		.schema_present = true,
 		.wsrep_on = 'N',
-		.heartbeat_wall_ms = s->heartbeat_wall_ms,
+		.heartbeat_wall_ms = w.no_heartbeat ? -1 : s->heartbeat_wall_ms,
 		.read_only = s->read_only,
 		.semi_sync_master = s->semi_sync,
 		.semi_sync_timeout_ms = 10000,
 		.semi_sync_clients = 1};
-	fill_identity(s, &f->id);
+	server_identify(s, &f->id);
 	server_position(s, &f->position);
 	str_copy(f->version, sizeof(f->version), "10.11.19-MariaDB-log");
 	str_copy(f->binlog_format, sizeof(f->binlog_format), "ROW");

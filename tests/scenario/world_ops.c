@@ -111,6 +111,8 @@ static int op_heartbeat(struct stmt *m)
 
 	if (queue_behind_fence(m))
 		return STEP_WAIT;
+	if (w.no_heartbeat)
+		return refuse(m, 1146, -ENOENT, "Table 'flipd.heartbeat' doesn't exist");
 	m->out->yes = (!s->read_only || w.reckless[MUTANT_NO_GUARD]) &&
 		      (s->lock_holder == 0 || s->lock_holder == m->in->number);
 	if (m->out->yes) {
@@ -126,7 +128,7 @@ static int op_probe(struct stmt *m)
 
 	if (queue_behind_fence(m))
 		return STEP_WAIT;
-	if (s->read_only)
+	if (s->read_only && !(w.probe_walks && s->index == w.from))
 		return refuse(m, ER_READ_ONLY, -EACCES, "the server runs with read_only");
 	log_write(s, ENTRY_PROBE, 0);
 	return done(m);
@@ -219,6 +221,18 @@ static int op_flush(struct stmt *m)
 	return held_up(at(m)) ? refuse(m, ER_LIMIT, -ETIMEDOUT, "max_statement_time") : done(m);
 }
 
+static int op_events(struct stmt *m)
+{
+	m->out->number = at(m)->events_on;
+	return done(m);
+}
+
+static int op_events_on(struct stmt *m)
+{
+	at(m)->events_on |= (unsigned)m->in->number;
+	return done(m);
+}
+
 static int op_scheduler(struct stmt *m)
 {
 	at(m)->scheduler = m->in->on;
@@ -302,6 +316,7 @@ static int op_table(struct stmt *m)
 {
 	const struct server *s = at(m);
 
+	m->out->number = s->differs;
 	for (int i = 0; s->data && i < w.nwrites; i++)
 		m->out->number += s->data[i];
 	return done(m);
@@ -339,7 +354,14 @@ int op_step(struct stmt *m)
 		[OP_TRY_REMOVE] = op_try,
 		[OP_TABLES] = done,
 		[OP_TABLE] = op_table,
+		[OP_EVENTS] = op_events,
+		[OP_EVENTS_ON] = op_events_on,
 		[OP_WRITE] = op_write};
 
+	if (w.lies > 0 && m->op == w.lying && !m->client) {
+		w.lies--;
+		note("%s: %s is not done, whatever it says", at(m)->name, op_name(m->op));
+		return done(m);
+	}
 	return ops[m->op](m);
 }

@@ -210,6 +210,21 @@ void server_poke_at(struct server *s, int64_t at_us)
 	vtime_at(at_us, poke, s);
 }
 
+/* Whoever else answers at a server's address is looked at, and never touched. */
+static void judge_impostor(const struct wsession *x, const struct stmt *m)
+{
+	static const bool looks[OPS] = {[OP_HELLO] = true,
+		[OP_FACTS] = true,
+		[OP_PROVE] = true,
+		[OP_SESSIONS] = true,
+		[OP_LOCK_HOLDER] = true,
+		[OP_ROW_READ] = true,
+		[OP_THERE] = true};
+
+	if (x->server->impostor && x->flipd && !looks[m->op])
+		violation("flipd sends %s to another server than %s", op_name(m->op), x->server->name);
+}
+
 void stmt_begin(struct wsession *x, struct stmt *m)
 {
 	m->session = x;
@@ -218,6 +233,7 @@ void stmt_begin(struct wsession *x, struct stmt *m)
 	x->since_us = vtime_us();
 	if (m->not_before_us > vtime_us())
 		server_poke_at(x->server, m->not_before_us);
+	judge_impostor(x, m);
 	if (m->op != OP_WRITE)
 		trigger_op(WHEN_OP, m->op, x->server->index);
 	server_poke(x->server);

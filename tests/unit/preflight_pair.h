@@ -16,7 +16,7 @@
 #include "lib/base/str.h"
 #include "lib/flip/checks.h"
 
-#define PAIR_SESSIONS 8
+#define PAIR_SESSIONS 24
 
 struct pair {
 	struct conf_cluster conf;

@@ -315,6 +315,17 @@ static void test_hook_files(void **state)
 	world_free();
 }
 
+/* read_only and a hook, as target's fence. */
+static void hook_fence(bool alone)
+{
+	static struct conf_fence both[] = {
+		{.kind = CONF_FENCE_READ_ONLY}, {.kind = CONF_FENCE_HOOK, .hook_path = "/bin/true"}};
+	struct conf_server *s = &w.pair->conf.side[CONF_TARGET];
+
+	s->fences = alone ? &both[1] : both;
+	s->nfences = alone ? 1 : 2;
+}
+
 static void test_hook_checks(void **state)
 {
 	(void)state;
@@ -326,7 +337,7 @@ static void test_hook_checks(void **state)
 	world_free();
 
 	world_new(CONF_TARGET);
-	w.pair->fence[1] = (struct conf_fence){.kind = CONF_FENCE_HOOK, .hook_path = "/bin/true"};
+	hook_fence(false);
 	w.fence_check = ACT_REFUSED;
 	world_run();
 	world_expect("hooks", CHECK_REFUSE, "fence hook cannot be used: exit 3", "exit 0");
@@ -334,10 +345,17 @@ static void test_hook_checks(void **state)
 	world_free();
 
 	world_new(CONF_TARGET);
-	w.pair->fence[1] = (struct conf_fence){.kind = CONF_FENCE_HOOK, .hook_path = "/bin/true"};
+	hook_fence(false);
 	world_run();
 	world_expect("hooks", CHECK_OK, "all 1 hooks", NULL);
 	world_expect("security_groups", CHECK_SKIP, "no side", NULL);
+	world_free();
+
+	world_new(CONF_TARGET);
+	hook_fence(true);
+	world_run();
+	world_expect("hooks", CHECK_REFUSE, "target: its fence is a hook alone",
+		"fence: [read_only, {hook: ...}]");
 	world_free();
 }
 

@@ -195,6 +195,16 @@ CHANGE(above_looked_later)
 	p->new->taken_at_ms = p->old->taken_at_ms + 1;
 }
 
+/* A flip to old proved more than the log that old still shows. */
+CHANGE(executed_before)
+{
+	static struct gtid_list reached;
+
+	set_gtid(p, &p->new->position.binlog_state, "0-O-100,0-N-103");
+	set_gtid(p, &reached, "0-N-103");
+	p->in.old_reached = &reached;
+}
+
 CHANGE(stranger)
 {
 	set_gtid(p, &p->new->position.slave_pos, "0-7-3");
@@ -237,6 +247,7 @@ static const struct pair_case gtids[] = {
 	{"gtid", errant, CHECK_REFUSE, 'n', "3 transactions of its own that", "seed"},
 	{"gtid", errant_domain, CHECK_REFUSE, 'n', "the first 7-", "preflight: {gtid: warn}"},
 	{"gtid", above, CHECK_REFUSE, 'n', "-120, above 0-", "compare the data"},
+	{"gtid", executed_before, CHECK_OK, 'n', "within what", NULL},
 	{"gtid", above_looked_later, CHECK_OK, 'n', "within what", NULL},
 	{"gtid", stranger, CHECK_REFUSE, 'n', "0-7-3", "seed"},
 	{"gtid", old_was_reset, CHECK_REFUSE, 'n', NULL, "seed"},

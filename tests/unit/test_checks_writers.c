@@ -184,6 +184,16 @@ CHANGE(events_on_old)
 	str_copy(p->old->event_scheduler, sizeof(p->old->event_scheduler), "ON");
 }
 
+CHANGE(many_accounts)
+{
+	static char names[15][8];
+
+	for (int i = 0; i < 15; i++) {
+		(void)snprintf(names[i], sizeof(names[i]), "app%d", i);
+		pair_session(p->old, names[i], "Sleep");
+	}
+}
+
 CHANGE(many_clients)
 {
 	pair_session(p->old, "app", "Sleep");
@@ -236,6 +246,7 @@ static const struct pair_case writers[] = {
 	{"events", down_new, CHECK_SKIP, 'n', "does not answer", NULL},
 	{"sessions", many_clients, CHECK_OK, 'o', "3 sessions on", NULL},
 	{"sessions", many_clients, CHECK_OK, 'o', "app 2, report 1", NULL},
+	{"sessions", many_accounts, CHECK_OK, 'o', "app11 1, other accounts 3", NULL},
 	{"sessions", not_gathered, CHECK_SKIP, 'o', "were not looked at", NULL},
 };
 

@@ -177,6 +177,8 @@ static void own_beyond(void **state)
 		{"0-1-100,0-2-101,1-2-7", "0-1-100,1-2-5", 2, 3, "0-2-101"}, /* two domains */
 		{"0-1-100,0-2-60", "0-1-100,0-2-50", 2, 10, "0-2-51"},	     /* out of order, still its own */
 		{"0-2-0", "", 2, 0, NULL},
+		/* more than a number holds: as many as it does */
+		{"0-2-18446744073709551615,1-2-5", "", 2, UINT64_MAX, "0-2-1"},
 	};
 
 	(void)state;

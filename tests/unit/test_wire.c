@@ -269,6 +269,9 @@ static void refuses(void **state)
 		assert_true(err.message[0]);
 	}
 	assert_int_equal(wire_parse("1\0", 2, &v, NULL), -EINVAL);
+	struct err large = {0};
+	assert_int_equal(wire_parse("1", WIRE_TEXT_MAX + 1, &v, &large), -E2BIG); /* not one byte is read */
+	assert_string_equal(large.message, "67108865 bytes of JSON, at most 67108864 are read");
 	assert_null(v);
 }
 
@@ -307,6 +310,8 @@ static void reads_lines(void **state)
 	assert_int_equal(wire_parse_line(line, strlen(line), strlen(line) - 1, &v, NULL), -E2BIG);
 	assert_int_equal(wire_parse_line("[]", 2, 100, &v, NULL), -EINVAL);
 	assert_int_equal(wire_parse_line("7", 1, 100, &v, NULL), -EINVAL);
+	assert_int_equal(wire_parse_line("{\"id\":", 6, 100, &v, &err), -EINVAL);
+	assert_non_null(strstr(err.message, "bad JSON"));
 }
 
 int main(void)

@@ -4,9 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "tests/scenario/fake_loop.h"
-
-struct flip_word pending_word;
 
 /* --- servers --- */
 
@@ -65,6 +64,26 @@ static void do_write(struct trigger *t)
 	log_write(server_of(t), ENTRY_HAND, 0);
 }
 
+/* Somebody closes the flip's row by hand, or another flipd writes into it. */
+static void do_row(struct trigger *t)
+{
+	struct server *s = server_of(t);
+	struct node_row *r = &w.row[w.nrows];
+
+	if (s->row < 0)
+		scenario_bad("no row is there yet");
+	*r = w.row[s->row];
+	str_copy(t->arg ? r->journal : r->state, sizeof(r->state), t->arg ? "other" : "closed");
+	note("a hand changes the row on %s", s->name);
+	log_write(s, ENTRY_ROW, w.nrows++);
+}
+
+static void parse_row(struct trigger *t, const struct words *l, int i)
+{
+	t->arg = !strcmp(words_at(l, i), "other");
+	t->arg_server = words_server(words_at(l, i + 1));
+}
+
 static void do_lock(struct trigger *t)
 {
 	struct wsession *x = server_connect(server_of(t), "flipd");
@@ -95,7 +114,63 @@ static void do_replication(struct trigger *t)
 
 static void do_client(struct trigger *t)
 {
-	client_add((enum client_kind)t->arg, t->arg_server, t->arg_us);
+	client_add((enum client_kind)t->arg, t->arg_server, t->arg_us)->again_us = t->arg2_us;
+}
+
+/* Somebody kills the session that holds the cluster's lock. */
+static void do_cut_lock(struct trigger *t)
+{
+	note("a hand kills session %llu on %s", (unsigned long long)server_of(t)->lock_holder,
+		server_of(t)->name);
+	server_kill(server_of(t), server_of(t)->lock_holder, false);
+}
+
+/* Every session of flipd's there is killed. */
+static void do_cut_all(struct trigger *t)
+{
+	note("a hand kills flipd's sessions on %s", server_of(t)->name);
+	for (struct wsession *x = server_of(t)->sessions; x; x = x->next)
+		if (x->flipd)
+			server_kill(server_of(t), x->id, false);
+}
+
+/* The applier alone: what was received stays there. */
+static void do_stop_applier(struct trigger *t)
+{
+	server_of(t)->link.sql = server_of(t)->link.applying = false;
+	server_of(t)->apply_us = CLOCK_FOREVER / 4;
+}
+
+static void do_lies(struct trigger *t)
+{
+	w.lying = (enum op)t->arg_server;
+	w.lies = t->arg;
+}
+
+static void do_lag(struct trigger *t)
+{
+	server_of(t)->lag_s = t->arg_us / 1000000;
+}
+
+static void real_again(void *arg)
+{
+	struct server *s = arg;
+
+	server_down(s);
+	s->impostor = false;
+	server_boot(s, s->boots_closed);
+}
+
+/* Its address leads to another server for a while; it comes back closed. */
+static void do_impostor(struct trigger *t)
+{
+	struct server *s = server_of(t);
+
+	note("another server answers for %s", s->name);
+	server_down(s);
+	s->impostor = true;
+	server_boot(s, true);
+	vtime_at(vtime_us() + t->arg_us, real_again, s);
 }
 
 /* --- flipd --- */
@@ -114,13 +189,6 @@ static void do_crash(struct trigger *t)
 	vtime_at(vtime_us(), crash_now, t);
 }
 
-static void do_abort(struct trigger *t)
-{
-	(void)t;
-	if (w.flip)
-		(void)!flip_abort(w.flip, "aborted by the script", NULL);
-}
-
 static void do_terminate(struct trigger *t)
 {
 	(void)t;
@@ -135,6 +203,17 @@ static void do_fault(struct trigger *t)
 	str_copy(w.fault_op, sizeof(w.fault_op), t->fault_op);
 }
 
+static void do_spoil(struct trigger *t)
+{
+	struct spoil *s = &w.spoil[w.nspoils++];
+
+	if (w.nspoils > SPOILS_MAX)
+		scenario_bad("too many calls go wrong");
+	*s = t->spoil;
+	s->until_us = vtime_us() + t->arg_us;
+	note("from now on: %s %s goes wrong", s->what, s->where);
+}
+
 static void do_journal(struct trigger *t)
 {
 	fake_journal_fail(t->fault_op, t->arg);
@@ -146,6 +225,8 @@ static void do_dns(struct trigger *t)
 {
 	if (!strcmp(t->fault_op, "third"))
 		w.endpoint = 2;
+	else if (!strcmp(t->fault_op, "silent"))
+		endpoint_silent = t->arg;
 	else if (!strcmp(t->fault_op, "lost"))
 		endpoint_lost = t->arg;
 	else
@@ -157,32 +238,6 @@ static void do_hook(struct trigger *t)
 	hook_fail.action = t->fault_op;
 }
 
-static void word_fiber(void *arg)
-{
-	struct err err = {0};
-
-	(void)arg;
-	if (flip_set_word(w.flip, &pending_word, &err) < 0)
-		violation("resolve: %s", err_text(&err));
-	pending_word.said = false;
-}
-
-/* While it still looks by itself it is told; one that is stuck is taken up again by its life. */
-static void do_resolve(struct trigger *t)
-{
-	pending_word = (struct flip_word){.said = true,
-		.side = (enum conf_side)t->arg_server,
-		.word = t->arg & 1   ? RECOVER_WORD_DEAD
-			: t->arg & 4 ? RECOVER_WORD_FENCED
-				     : RECOVER_WORD_NONE,
-		.accept_loss = t->arg & 2,
-		.user = "dba"};
-	w.loss_accepted = w.loss_accepted || pending_word.accept_loss;
-	note("an operator resolves");
-	if (w.flip && flip_get_state(w.flip) == FLIP_RECOVERING)
-		fiber_detach(fiber_spawn("resolve", word_fiber, NULL));
-}
-
 static void do_spread(struct trigger *t)
 {
 	w.spread_us = t->arg_us;
@@ -190,34 +245,29 @@ static void do_spread(struct trigger *t)
 
 /* --- parsing --- */
 
-static const char *word(const struct words *l, int i)
-{
-	return i < l->n ? l->v[i] : "";
-}
-
 static void parse_server(struct trigger *t, const struct words *l, int i)
 {
-	t->arg_server = words_server(word(l, i));
+	t->arg_server = words_server(words_at(l, i));
 }
 
 static void parse_kill(struct trigger *t, const struct words *l, int i)
 {
 	parse_server(t, l, i);
-	t->arg = !strcmp(word(l, i + 1), "closed");
-	t->arg_us = strcmp(word(l, i + 1), "forever") ? words_us(word(l, i + 2)) : -1;
+	t->arg = !strcmp(words_at(l, i + 1), "closed");
+	t->arg_us = strcmp(words_at(l, i + 1), "forever") ? words_us(words_at(l, i + 2)) : -1;
 }
 
 static void parse_server_time(struct trigger *t, const struct words *l, int i)
 {
 	parse_server(t, l, i);
-	t->arg_us = strcmp(word(l, i + 1), "forever") ? words_us(word(l, i + 1)) : -1;
+	t->arg_us = strcmp(words_at(l, i + 1), "forever") ? words_us(words_at(l, i + 1)) : -1;
 }
 
 static void parse_fault(struct trigger *t, const struct words *l, int i)
 {
 	const char *name = words_rest(l, i + 1);
 
-	str_copy(t->fault_op, sizeof(t->fault_op), word(l, i));
+	str_copy(t->fault_op, sizeof(t->fault_op), words_at(l, i));
 	for (int f = 0; f < FAULTS; f++)
 		if (!strcmp(fault_name((enum fault)f), name))
 			t->arg = f;
@@ -225,56 +275,78 @@ static void parse_fault(struct trigger *t, const struct words *l, int i)
 		scenario_bad("no fault is called %s", name);
 }
 
+static void parse_lies(struct trigger *t, const struct words *l, int i)
+{
+	t->arg_server = (int)words_op(words_at(l, i));
+	t->arg = atoi(words_at(l, i + 1));
+}
+
+static void parse_spoiled(struct trigger *t, const struct words *l, int i)
+{
+	const char *where = words_at(l, i + 1);
+
+	str_copy(t->spoil.what, sizeof(t->spoil.what), words_at(l, i));
+	if (!strcmp(where, "old") || !strcmp(where, "new"))
+		where = w.server[words_server(where)].name;
+	str_copy(t->spoil.where, sizeof(t->spoil.where), where);
+	t->arg_us = words_us(words_at(l, i + 2));
+}
+
+static void parse_broken(struct trigger *t, const struct words *l, int i)
+{
+	parse_spoiled(t, l, i);
+	t->spoil.fault = !strcmp(words_at(l, i + 3), "hangs") ? FAULT_HANGS : FAULT_REFUSED;
+}
+
+static void parse_late(struct trigger *t, const struct words *l, int i)
+{
+	parse_spoiled(t, l, i);
+	t->spoil.slow_us = words_us(words_at(l, i + 3));
+}
+
 static void parse_journal(struct trigger *t, const struct words *l, int i)
 {
-	str_copy(t->fault_op, sizeof(t->fault_op), word(l, i + 1));
-	t->arg = !strcmp(word(l, i + 2), "ever") ? -1 : !strcmp(word(l, i), "mended") ? 0 : 1;
+	str_copy(t->fault_op, sizeof(t->fault_op), words_at(l, i + 1));
+	t->arg = !strcmp(words_at(l, i + 2), "ever") ? -1 : !strcmp(words_at(l, i), "mended") ? 0 : 1;
 }
 
 static void parse_dns(struct trigger *t, const struct words *l, int i)
 {
-	str_copy(t->fault_op, sizeof(t->fault_op), word(l, i));
-	t->arg = atoi(word(l, i + 1));
-	if (!strcmp(word(l, i), "slow"))
-		t->arg_us = words_us(word(l, i + 1));
+	str_copy(t->fault_op, sizeof(t->fault_op), words_at(l, i));
+	t->arg = atoi(words_at(l, i + 1));
+	if (!strcmp(words_at(l, i), "slow"))
+		t->arg_us = words_us(words_at(l, i + 1));
 }
 
 static void parse_hook(struct trigger *t, const struct words *l, int i)
 {
-	str_copy(t->fault_op, sizeof(t->fault_op), word(l, i + 1));
+	str_copy(t->fault_op, sizeof(t->fault_op), words_at(l, i + 1));
 }
 
 static void parse_replication(struct trigger *t, const struct words *l, int i)
 {
-	t->arg = !strcmp(word(l, i), "start");
-	t->arg_server = i + 1 < l->n ? words_server(word(l, i + 1)) : w.to;
+	t->arg = !strcmp(words_at(l, i), "start");
+	t->arg_server = i + 1 < l->n ? words_server(words_at(l, i + 1)) : w.to;
 }
 
 static void parse_client(struct trigger *t, const struct words *l, int i)
 {
-	static const char *const kinds[] = {"writer", "blocker", "locker", "bypass"};
+	static const char *const kinds[] = {"writer", "blocker", "locker", "bypass", "holder", "straggler"};
 
 	for (int k = 0; k < (int)COUNT_OF(kinds); k++)
-		if (!strcmp(kinds[k], word(l, i)))
+		if (!strcmp(kinds[k], words_at(l, i)))
 			t->arg = k;
 	t->arg_server = w.from;
-	t->arg_us = i + 1 < l->n ? words_us(word(l, i + 1)) : 0;
-}
-
-static void parse_resolve(struct trigger *t, const struct words *l, int i)
-{
-	if (i < l->n && strcmp(word(l, i), "as-it-is") != 0)
-		parse_server(t, l, i);
-	for (; i < l->n; i++)
-		t->arg |= !strcmp(word(l, i), "dead")	       ? 1
-			  : !strcmp(word(l, i), "accept-loss") ? 2
-			  : !strcmp(word(l, i), "fenced")      ? 4
-							       : 0;
+	t->arg2_us = i + 2 < l->n ? words_us(words_at(l, i + 2)) : 0;
+	if (t->arg == CLIENT_HOLDER)
+		t->arg_us = atoi(words_at(l, i + 1)); /* so many rows */
+	else
+		t->arg_us = i + 1 < l->n ? words_us(words_at(l, i + 1)) : 0;
 }
 
 static void parse_machine(struct trigger *t, const struct words *l, int i)
 {
-	t->arg = !strcmp(word(l, i), "machine");
+	t->arg = !strcmp(words_at(l, i), "machine");
 }
 
 static void parse_nothing(struct trigger *t, const struct words *l, int i)
@@ -284,11 +356,7 @@ static void parse_nothing(struct trigger *t, const struct words *l, int i)
 	(void)i;
 }
 
-static const struct action {
-	const char *name;
-	void (*parse)(struct trigger *, const struct words *, int i);
-	void (*fn)(struct trigger *);
-} actions[] = {
+static const struct action actions[] = {
 	{"kill", parse_kill, do_kill},			/* SERVER open|closed DOWN | SERVER forever */
 	{"partition", parse_server_time, do_partition}, /* SERVER DURATION|forever */
 	{"open", parse_server, do_open},		/* SERVER, by hand */
@@ -297,24 +365,38 @@ static const struct action {
 	{"slow", parse_server_time, do_slow},		    /* SERVER DURATION */
 	{"apply", parse_server_time, do_apply},		    /* SERVER DURATION, for each transaction */
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
-	{"client", parse_client, do_client},		    /* blocker DURATION | locker | bypass */
-	{"crash", parse_machine, do_crash},		    /* [machine] */
-	{"abort", parse_nothing, do_abort}, {"terminate", parse_nothing, do_terminate},
-	{"fault", parse_fault, do_fault},	/* OP FAULT: flipd's next call of it */
+	{"row", parse_row, do_row},			    /* closed|other SERVER */
+	{"cut-lock", parse_server, do_cut_lock},	    /* SERVER: the lock's session is killed */
+	{"cut-all", parse_server, do_cut_all}, {"stop-applier", parse_server, do_stop_applier},
+	{"lies", parse_lies, do_lies},		      /* OP N: it says done, and does nothing */
+	{"lag", parse_server_time, do_lag},	      /* SERVER DURATION, as it says itself */
+	{"impostor", parse_server_time, do_impostor}, /* SERVER DURATION */
+	/* blocker DURATION | locker | bypass [DURATION AGAIN] | holder ROWS | straggler */
+	{"client", parse_client, do_client}, {"crash", parse_machine, do_crash}, /* [machine] */
+	{"terminate", parse_nothing, do_terminate},
+	{"fault", parse_fault, do_fault}, /* OP FAULT: flipd's next call of it */
+	/* CALL SERVER|any DURATION [hangs]: each such call, and how late: CALL SERVER DURATION LATE */
+	{"broken", parse_broken, do_spoil}, {"late", parse_late, do_spoil},
 	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND */
-	{"dns", parse_dns, do_dns},		/* third | lost N | slow DURATION */
+	{"dns", parse_dns, do_dns},		/* third | lost N | silent N | slow DURATION */
 	{"spread", parse_server_time, do_spread}, {"hook", parse_hook, do_hook}, /* fails POINT */
-	{"resolve", parse_resolve, do_resolve}, /* SERVER dead|fenced [accept-loss] | as-it-is */
 };
 
 void act_parse(struct trigger *t, const struct words *l, int i)
 {
 	for (size_t k = 0; k < COUNT_OF(actions); k++) {
-		if (strcmp(actions[k].name, word(l, i)) != 0)
+		if (strcmp(actions[k].name, words_at(l, i)) != 0)
 			continue;
 		t->fn = actions[k].fn;
 		actions[k].parse(t, l, i + 1);
 		return;
 	}
-	scenario_bad("no action is called %s", word(l, i));
+	for (int k = 0; k < nasks; k++) {
+		if (strcmp(asks[k].name, words_at(l, i)) != 0)
+			continue;
+		t->fn = asks[k].fn;
+		asks[k].parse(t, l, i + 1);
+		return;
+	}
+	scenario_bad("no action is called %s", words_at(l, i));
 }

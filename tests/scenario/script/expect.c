@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/model/wire.h"
+
 static struct words expected[EXPECTS_MAX];
 static int nexpected;
 
@@ -82,6 +84,61 @@ static void judge_warning(const struct words *e)
 		violation("nobody is told: %s", words_rest(e, 2));
 }
 
+static void judge_failed(const struct words *e)
+{
+	if (strcmp(w.step, e->v[2]) != 0 || strcmp(w.where, words_at(e, 3)) != 0)
+		violation("it failed in %s at %s, not in %s at %s", w.step, w.where, e->v[2], words_at(e, 3));
+}
+
+static void judge_hint(const struct words *e)
+{
+	if (!strstr(w.hint, words_rest(e, 2)))
+		violation("the hint is: %s", w.hint);
+}
+
+static void judge_document(const struct words *e)
+{
+	if (!w.document || !strstr(w.document, words_rest(e, 2)))
+		violation("the document lacks %s", words_rest(e, 2));
+}
+
+static void judge_answer(const struct words *e)
+{
+	if (!strstr(w.answer, words_rest(e, 2)))
+		violation("the answer is: %s", w.answer);
+}
+
+/* The blackout that the probe saw is flipd's own, but for its interval and a round trip. */
+static void judge_probe(const struct words *e)
+{
+	struct wire *doc = NULL;
+	const struct wire *p;
+	double ms, most;
+
+	if (!w.document || wire_parse(w.document, strlen(w.document), &doc, NULL) < 0)
+		return violation("there is no document");
+	p = wire_get(doc, "probe");
+	ms = wire_get_real(p, "blackout_ms", -1);
+	most = 2 * wire_get_real(p, "interval_ms", 0) + 2;
+	if (!p || strcmp(e->v[2], wire_get_str(p, "via") ? wire_get_str(p, "via") : "") != 0)
+		violation("the probe did not write via %s", e->v[2]);
+	else if (w.outcome == FLIP_DONE && (ms < 0 || ms > (double)w.blackout_us / 1000 + most ||
+						   ms < (double)w.blackout_us / 1000 - most))
+		violation("the probe saw %f ms, the flip says %lld us", ms, (long long)w.blackout_us);
+	else if (wire_get_int(p, "writes", 0) < 1)
+		violation("the probe never wrote");
+	wire_free(doc);
+}
+
+/* As the side that takes writes shows it. */
+static void judge_row(const struct words *e)
+{
+	const struct server *s = &w.server[w.server[0].read_only];
+
+	if (s->row < 0 || strcmp(w.row[s->row].state, e->v[2]) != 0)
+		violation("the row on %s is %s", s->name, s->row < 0 ? "not there" : w.row[s->row].state);
+}
+
 static void judge_blackout(const struct words *e)
 {
 	if (w.blackout_us < 0 || w.blackout_us > words_us(e->v[3]))
@@ -123,6 +180,12 @@ static const struct {
 	{"no", 4, judge_no},
 	{"warning", 3, judge_warning},
 	{"error", 3, judge_warning},
+	{"failed", 4, judge_failed},
+	{"hint", 3, judge_hint},
+	{"document", 3, judge_document},
+	{"answer", 3, judge_answer},
+	{"probe", 3, judge_probe},
+	{"row", 3, judge_row},
 	{"blackout", 4, judge_blackout},
 	{"events", 4, judge_rest}, /* rest DURATION, at most */
 	{"lives", 3, judge_lives},

@@ -3,11 +3,15 @@
  *
  *     for STEP lock flush ...            the script once for each word, put in for $STEP
  *     cluster gtid|file [replicas N]     set KEY VALUE     hook POINT     max_blackout DURATION
+ *     fence SERVER outer|only-outer|security-group (the last has no adapter) (a fence outside the server,
+ * beside read_only or alone) writers N    apply DURATION    seed N    scheduler    semi_sync    events N
+ * group NAME endpoint none|after_open to source    max_lag DURATION    restart DURATION (of flipd)    until
+ * DURATION (no end before) no-tables    last DURATION (of the world) no-heartbeat    account
+ * bypass|probe-walks    differs SERVER N    foreign-row ID WHEN: ACTION expect outcome A|B   expect writable
+ * SERVER|none   expect journal KIND ...   expect no journal KIND expect warning TEXT  expect error TEXT
+ * expect failed STEP SERVER|-  expect hint TEXT expect blackout below DURATION   expect lives N   expect
+ * hooks N   expect document TEXT expect answer TEXT (to an operator)   expect probe VIA   expect row STATE
  *     rehearse     rehearse first    instead of a flip, or before it
- *     writers N    apply DURATION    restarts SERVER open|closed    seed N
- *     WHEN: ACTION
- *     expect outcome A|B   expect writable SERVER|none   expect journal KIND ...   expect no journal KIND
- *     expect warning TEXT  expect error TEXT  expect blackout below DURATION  expect lives N  expect fault
  *     expect predicted yes|no
  *     allow stuck|unended|hands|loss|foreign
  *
@@ -22,6 +26,13 @@
 #define WORDS_MAX 24
 #define EXPECTS_MAX 24
 
+struct words;
+struct action { /* what a trigger does */
+	const char *name;
+	void (*parse)(struct trigger *, const struct words *, int i);
+	void (*fn)(struct trigger *);
+};
+
 struct words {
 	int n;
 	char *v[WORDS_MAX];
@@ -32,12 +43,18 @@ struct words {
 void words_split(struct words *, const char *line);
 /* The rest of the words from the i-th on, with blanks between; in w.arena. */
 const char *words_rest(const struct words *, int i);
+const char *words_at(const struct words *, int i); /* "" beyond the last */
 int64_t words_us(const char *duration);
 int words_server(const char *name);
 enum op words_op(const char *name);
 
 void PRINTF(1, 2) scenario_bad(const char *fmt, ...); /* the script is wrong: ends the process */
 
+/* begin.c: what there is at first; false: no line of that kind. */
+bool begin_parse(const struct words *);
+/* ask.c: what operators and the daemon ask of a flip. */
+extern const struct action asks[];
+extern const int nasks;
 /* act.c: "kill old open 200ms" becomes what the trigger does; words from the i-th on. */
 void act_parse(struct trigger *, const struct words *, int i);
 /* expect.c */

@@ -1,0 +1,222 @@
+/* test_conf_odd: what is rarely written into a configuration: odd names, other kinds of values, large lists,
+ * accounts that have changed their role since a flip was journaled. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "lib/base/str.h"
+#include "lib/model/conf.h"
+
+#define SIDES "source: {host: a}, target: {host: b}"
+#define BASE "defaults: {user: u, password_env: PATH, replication: {user: r, password_env: PATH}"
+
+static struct conf *load(const char *text)
+{
+	struct conf_errors errors = {0};
+	struct conf *conf = NULL;
+
+	if (conf_load_text(text, strlen(text), "t", &conf, &errors) < 0)
+		fail_msg("%s\n%s", errors.v[0], text);
+	conf_errors_free(&errors);
+	return conf;
+}
+
+/* The first error says so. */
+static void refused(const char *text, const char *says)
+{
+	struct conf_errors errors = {0};
+	struct conf *conf = NULL;
+
+	if (conf_load_text(text, strlen(text), "t", &conf, &errors) == 0)
+		fail_msg("was taken: %.200s", text);
+	if (!strstr(errors.v[0], says))
+		fail_msg("%s\nnot %s", errors.v[0], says);
+	conf_errors_free(&errors);
+}
+
+static void other_kinds(void **state)
+{
+	static const struct {
+		const char *text, *says;
+	} rows[] = {
+		{"daemon: {poll_interval: [1s]}\n",
+			"t:1: daemon.poll_interval: one value is wanted, not a list"},
+		{"daemon: {status_listen: [a]}\n",
+			"t:1: daemon.status_listen: one value is wanted, not a list"},
+		{"daemon: {state_dir: [/a]}\n", "t:1: daemon.state_dir: one value is wanted, not a list"},
+		{"defaults: {max_transaction_rows: [7]}\n",
+			"t:1: defaults.max_transaction_rows: one value is wanted, not a list"},
+		{"defaults: {sessions: {keep_text: {a: b}}}\n",
+			"t:1: defaults.sessions.keep_text: one value is wanted, not a mapping"},
+		{"defaults: {replication_address: [a]}\n",
+			"t:1: defaults.replication_address: one value is wanted, not a list"},
+		{"defaults: {tls: {ca: [/a]}}\n", "t:1: defaults.tls.ca: one value is wanted, not a list"},
+		{"defaults: {fence: {hook: /bin/x}}\n", "fence.hook: a mapping is wanted"},
+		{"groups: {g: 7}\n", "t:1: groups.g: a mapping is wanted"},
+		{"groups: {-g: {clusters: [c]}}\n", "t:1: groups.-g: "},
+		{"defaults: {hooks: {after_end: [[/bin/x]]}}\n", "one value is wanted, not a list"},
+		{"defaults: {credential: ../x}\n", "t:1: defaults.credential: no name of a credential"},
+		{BASE "}\nclusters: {c: {source: {host: -a}, target: {host: b}}}\n",
+			"t:2: clusters.c.source.host: "},
+	};
+
+	(void)state;
+	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", "/nowhere", 1), 0);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		refused(rows[i].text, rows[i].says);
+	unsetenv("CREDENTIALS_DIRECTORY");
+}
+
+static void names_in_dns(void **state)
+{
+	char label[80] = "", text[700];
+
+	(void)state;
+	memset(label, 'x', 64);
+	(void)snprintf(text, sizeof(text),
+		BASE "}\nclusters: {c: {" SIDES
+		     ", endpoints: [{dns: {name: %s.example., zone: example., type: A, ttl: "
+		     "5s, servers: ['10.0.0.1'], source: 10.1.0.1, target: 10.1.0.2}}]}}\n",
+		label);
+	refused(text, "clusters.c.endpoints[0].dns.name: ");
+	refused(BASE "}\nclusters: {c: {" SIDES
+		     ", endpoints: [{dns: {name: ., zone: example., type: A, ttl: 5s, "
+		     "servers: ['10.0.0.1'], source: 10.1.0.1, target: 10.1.0.2}}]}}\n",
+		"clusters.c.endpoints[0].dns.name: ");
+}
+
+/* Bounded: a few lines, and the many that aliases make of them, cannot fill the memory. */
+static void bounds(void **state)
+{
+	struct strbuf b = {0};
+
+	(void)state;
+	strbuf_add(&b, "defaults: {sessions: {exempt_users: [");
+	for (int i = 0; i < 10001; i++)
+		strbuf_add(&b, "u,");
+	strbuf_add(&b, "]}}\n");
+	refused(strbuf_str(&b), "t:1: defaults.sessions.exempt_users: more than 10000 entries");
+	strbuf_free(&b);
+	strbuf_add(&b, "x: [");
+	for (int i = 0; i < 1001; i++)
+		strbuf_addf(&b, "&a%d 1,", i);
+	strbuf_add(&b, "]\n");
+	refused(strbuf_str(&b), "t:1: yaml: too many anchors in one file");
+	strbuf_free(&b);
+	for (int i = 0; i < 20001; i++)
+		strbuf_addf(&b, "k%d: 1\n", i);
+	refused(strbuf_str(&b), "yaml: more than 20000 keys in one mapping");
+	strbuf_free(&b);
+	refused("a: &a [[[[[[[[[1]]]]]]]]]\nb: [[[[[[[[*a]]]]]]]]\n", "t:2: yaml: nested too deep");
+}
+
+static void warnings(void **state)
+{
+	struct conf *conf =
+		load(BASE ", fence_timeout: 10s, max_blackout: 10s, fence_probe: {user: u, password_env: "
+			  "PATH}}\nclusters: {c: {" SIDES "}}\n");
+
+	(void)state;
+	assert_int_equal(conf->nwarnings, 2);
+	assert_string_equal(
+		conf->warnings[0], "t:2: clusters.c.fence_timeout: not shorter than max_blackout");
+	assert_string_equal(conf->warnings[1], "t:2: clusters.c.fence_probe.user: the same as user, which "
+					       "the fence does not stop: the probe proves "
+					       "nothing");
+	conf_unref(conf);
+}
+
+/* "an endpoint list that is there and empty" says the same as none. */
+static void nothing_said(void **state)
+{
+	struct conf *conf =
+		load("daemon: {status_listen: none}\n" BASE "}\nclusters: {c: {" SIDES ", endpoints: }}\n");
+	char *text = conf_print(conf);
+
+	(void)state;
+	assert_int_equal(conf->clusters[0].nendpoints, 0);
+	assert_non_null(strstr(text, "status_listen: none\n"));
+	free(text);
+	conf_unref(conf);
+}
+
+/* The journal keeps a cluster as YAML: no name may come back as something else. */
+static void odd_names(void **state)
+{
+	static const char *const users[] = {"no", "on", "Null", "y", "a b", "x: y", "quo\\\"te",
+		"back\\\\slash", "#7", "17", "- a", "{a}", "*a", "\\u00e4"};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(users); i++) {
+		char yaml[400];
+		struct conf *now, *back = NULL;
+		struct err err = {0};
+		char *text;
+
+		(void)snprintf(yaml, sizeof(yaml),
+			"defaults: {user: \"%s\", password_env: PATH, replication: {user: r, password_env: "
+			"PATH}}\n"
+			"clusters: {c: {" SIDES "}}\n",
+			users[i]);
+		now = load(yaml);
+		text = conf_print_cluster(&now->clusters[0]);
+		if (conf_with_journaled_cluster(now, text, &back, &err) < 0)
+			fail_msg("%s\n%s", err_text(&err), text);
+		assert_string_equal(
+			back->clusters[0].side[0].account.user, now->clusters[0].side[0].account.user);
+		assert_string_equal(back->clusters[0].side[0].account.password, getenv("PATH"));
+		free(text);
+		conf_unref(now);
+		conf_unref(back);
+	}
+}
+
+/* An account's password is taken from wherever it stands today: on the same server before all else. */
+static void changed_roles(void **state)
+{
+	struct conf *old =
+		load("defaults: {user: one, password: x, replication: {user: two, password: x}, fence_probe: "
+		     "{user: three, password: x}, heartbeat: {user: four, password: x}}\n"
+		     "clusters: {c: {" SIDES "}}\n");
+	struct conf *now =
+		load("defaults: {user: two, password: p2, replication: {user: one, password: p1}, "
+		     "fence_probe: {user: four, password: p4}, heartbeat: {user: three, password: p3}}\n"
+		     "clusters: {c: {source: {host: a}, target: {host: b, replication: {password: p1b}}}}\n");
+	char *text = conf_print_cluster(&old->clusters[0]);
+	struct conf *back = NULL;
+	struct err err = {0};
+	const struct conf_cluster *c;
+
+	(void)state;
+	assert_int_equal(conf_with_journaled_cluster(now, text, &back, &err), 0);
+	c = &back->clusters[0];
+	assert_string_equal(c->side[0].account.password, "p1");
+	assert_string_equal(c->side[1].account.password, "p1b");
+	assert_string_equal(c->side[0].replication.password, "p2");
+	assert_string_equal(c->policy.fence_probe.password, "p3");
+	assert_string_equal(c->policy.heartbeat_account.password, "p4");
+	free(text);
+	conf_unref(old);
+	conf_unref(now);
+	conf_unref(back);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(other_kinds),
+		cmocka_unit_test(names_in_dns),
+		cmocka_unit_test(bounds),
+		cmocka_unit_test(warnings),
+		cmocka_unit_test(nothing_said),
+		cmocka_unit_test(odd_names),
+		cmocka_unit_test(changed_roles),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
