@@ -155,7 +155,7 @@ BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ar
 	libyaml-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev
 TEST_DEBS := libcmocka-dev mariadb-server mariadb-client-core bind9 bind9-dnsutils openssl iproute2 nftables \
 	python3 python3-pytest python3-pytest-timeout python3-pymysql python3-dnspython python3-yaml universal-ctags clang-format-14 \
-	clang-14 libclang-rt-14-dev mandoc procps spin
+	clang-14 libclang-rt-14-dev clang-tidy-14 cppcheck valgrind gdb mandoc procps spin
 DEBS := $(BUILD_DEBS) $(TEST_DEBS)
 
 .PHONY: deps
@@ -187,11 +187,40 @@ scenario: $(SCENARIO)
 kth: $(KTH)
 	$(Q)$(KTH)
 
+# Static analysis keeps a stamp for each file, so that only what has changed is looked at again.
+ANALYSE_SRC := $(LIB_SRC) $(DAEMON_SRC) $(wildcard tools/*.c)
+ANALYSE_CFLAGS := -std=c17 -D_GNU_SOURCE -DFLIPD_ANALYSE -I. $(PKG_CFLAGS) -DFLIPD_VERSION='"$(VERSION)"' -DFLIPD_COMMIT='"lint"'
+ANALYSED := $(ANALYSE_SRC:%.c=build/lint/%.gcc) $(ANALYSE_SRC:%.c=build/lint/%.tidy)
+
+build/lint/%.gcc: %.c
+	@mkdir -p $(@D)
+	$(Q)gcc $(ANALYSE_CFLAGS) -O2 -Werror -fanalyzer -MMD -MP -MF build/lint/$*.d -MT '$@ $(@:.gcc=.tidy)' -c -o /dev/null $<
+	@touch $@
+
+build/lint/%.tidy: %.c .clang-tidy
+	@mkdir -p $(@D)
+	$(Q)clang-tidy-14 --quiet $< -- $(ANALYSE_CFLAGS) 2>$@.log || { cat $@.log; exit 1; }
+	@touch $@
+
+build/lint/cppcheck: $(ANALYSE_SRC) $(wildcard lib/*/*.h daemon/*.h tools/*.h) tools/cppcheck.suppress
+	@mkdir -p build/lint/cppcheck.d
+	$(Q)cppcheck -q -j2 --enable=warning,performance,portability --std=c11 --inline-suppr --error-exitcode=1 \
+		--suppressions-list=tools/cppcheck.suppress --cppcheck-build-dir=build/lint/cppcheck.d -I. -D__linux__ \
+		-DFLIPD_VERSION='"0"' -DFLIPD_COMMIT='"0"' lib daemon tools
+	@touch $@
+
+-include $(ANALYSE_SRC:%.c=build/lint/%.d)
+
+.PHONY: analyse
+analyse: $(ANALYSED) build/lint/cppcheck
+
 lint:
 	$(Q)tools/check-layers
 	$(Q)tools/check-style
 	$(Q)tools/man-tables --check
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
+	$(Q)begun=$$(date +%s); $(MAKE) --no-print-directory -k -j2 analyse && \
+		echo "figure: $(words $(ANALYSE_SRC)) files clean to gcc -fanalyzer, clang-tidy and cppcheck, $$(($$(date +%s) - begun)) s"
 
 PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method signal --durations=0 --durations-min=30
 # NAME=COMMAND, in this order: the cheap ones first.

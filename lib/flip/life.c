@@ -44,8 +44,8 @@ static void flip_make_id(char *buf, size_t size)
 	char t[32];
 
 	clock_format_rfc3339(clock_wall_ms(), t, sizeof(t));
-	snprintf(buf, size, "%.4s%.2s%.2s-%.2s%.2s%.2s-%.3s-%x%02x", t, t + 5, t + 8, t + 11, t + 14, t + 17,
-		t + 20, (unsigned)getpid() & 0xffff, ++counter & 0xff);
+	(void)snprintf(buf, size, "%.4s%.2s%.2s-%.2s%.2s%.2s-%.3s-%x%02x", t, t + 5, t + 8, t + 11, t + 14,
+		t + 17, t + 20, (unsigned)getpid() & 0xffff, ++counter & 0xff);
 }
 
 static void flip_init_sides(struct flip *f)
@@ -272,7 +272,7 @@ void flip_warn(struct flip *f, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	for (int i = 0; i < f->nwarnings; i++)
 		if (!strcmp(f->warnings[i], text))
@@ -295,7 +295,7 @@ void flip_step_detail(struct flip *f, const char *step, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(st->detail, sizeof(st->detail), fmt, ap);
+	(void)vsnprintf(st->detail, sizeof(st->detail), fmt, ap);
 	va_end(ap);
 }
 

@@ -164,7 +164,7 @@ static void check_flip(struct flip *f)
 	if (f->error.code)
 		assert(flip_get_state(f) == FLIP_STUCK && f->error.message[0] && f->error.hint[0]);
 	for (int i = 0; i < nrecords; i++)
-		if (!records[i].data || records[i].data[0] != '{')
+		if (!records[i].data || records[i].data[strspn(records[i].data, " \t\r")] != '{')
 			assert(flip_get_state(f) == FLIP_STUCK && f->error.code == -EBADMSG);
 	if (wire_parse(text, strlen(text), &again, &err) < 0)
 		abort();
