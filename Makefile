@@ -119,26 +119,36 @@ $(SCENARIO): $(WORLD_OBJ) $(SCENARIO_OBJ) $(B)/libflipd.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(WORLD_OBJ) $(SCENARIO_OBJ) $(B)/libflipd.a $(PKG_LIBS)
 
 # --- fuzzing -------------------------------------------------------------------------------------------------
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 3600
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(FUZZ_SRC:tests/fuzz/%.c=build/fuzz/%)
-FUZZ_LIB := $(wildcard lib/base/*.c lib/model/*.c) lib/io/dns_update.c lib/io/dns_conn.c lib/io/fiber.c \
-	lib/io/fiber_stack.c lib/io/loop.c
-build/fuzz/%: tests/fuzz/%.c $(FUZZ_LIB)
+FUZZ_CFLAGS := -std=c17 -D_GNU_SOURCE -DFLIPD_ASAN=1 -g -O1 -I. $(PKG_CFLAGS) -DFLIPD_VERSION='"$(VERSION)"' \
+	-DFLIPD_COMMIT='"fuzz"' -MMD -MP
+FUZZ_OBJ := $(LIB_SRC:%.c=build/fuzz/obj/%.o) $(patsubst %.c,build/fuzz/obj/%.o,$(filter-out daemon/main.c,$(DAEMON_SRC)))
+# What a target puts its own in the place of: who is at the other end, the journal's rows, what a hook answered.
+build/fuzz/fuzz_control: FUZZ_LDFLAGS := -Wl,--wrap=listen_peer_read
+build/fuzz/fuzz_journal: FUZZ_LDFLAGS := -Wl,--wrap=journal_call,--wrap=journal_sql_flips,--wrap=journal_sql_records
+build/fuzz/fuzz_hook: FUZZ_LDFLAGS := -Wl,--wrap=proc_run,--wrap=http_do
+
+build/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  FUZZ $<"
-	$(Q)clang-14 -std=c17 -D_GNU_SOURCE -DFLIPD_ASAN=1 -g -O1 -I. $(PKG_CFLAGS) -fsanitize=fuzzer,address,undefined \
-		-o $@ $< $(FUZZ_LIB) -levent -lldns -lcrypto -lyaml -ljansson
+	$(Q)clang-14 $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
+
+build/fuzz/libflipd.a: $(FUZZ_OBJ)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(FUZZ_BIN): build/fuzz/%: build/fuzz/obj/tests/fuzz/%.o build/fuzz/libflipd.a
+	@echo "  LD   $@"
+	$(Q)clang-14 -g -fsanitize=fuzzer,address,undefined $(FUZZ_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 .PHONY: fuzz
-fuzz: $(FUZZ_BIN) ## runs every fuzz target for FUZZ_SECONDS each (20)
-	$(Q)n=0; for t in $(FUZZ_BIN); do name=$${t##*/fuzz_}; mkdir -p build/fuzz/new/$$name; \
-		$$t -max_total_time=$(FUZZ_SECONDS) -timeout=10 -verbosity=0 -print_final_stats=1 build/fuzz/new/$$name \
-			tests/fuzz/corpus/$$name >build/fuzz/$$name.log 2>&1 || { cat build/fuzz/$$name.log; exit 1; }; \
-		n=$$((n+1)); echo "figure: $$name $$(grep -m1 number_of_executed_units build/fuzz/$$name.log)"; done; \
-	echo "$$n passed, 0 failed"
+fuzz: $(FUZZ_BIN) ## runs every fuzz target, two at a time, for FUZZ_SECONDS each (3600); make check runs them 20 s each
+	$(Q)printf '%s\n' $(FUZZ_BIN) | xargs -P 2 -n 1 tests/fuzz/run $(FUZZ_SECONDS)
+	@echo "$(words $(FUZZ_BIN)) passed, 0 failed"
 
 -include $(LIB_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d) $(UNIT_BIN:=.d) $(CTL_OBJ:.o=.d)
+-include $(FUZZ_OBJ:.o=.d) $(FUZZ_SRC:%.c=build/fuzz/obj/%.d)
 -include $(WORLD_OBJ:.o=.d) $(KTH_OBJ:.o=.d) $(SCENARIO_OBJ:.o=.d)
 
 # --- what the project needs, from Debian 12 ------------------------------------------------------------------
@@ -146,7 +156,7 @@ BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ar
 	libyaml-dev libjansson-dev libsystemd-dev libsqlite3-dev libssl-dev
 TEST_DEBS := libcmocka-dev mariadb-server mariadb-client-core bind9 bind9-dnsutils openssl iproute2 nftables \
 	python3 python3-pytest python3-pytest-timeout python3-pymysql python3-dnspython python3-yaml universal-ctags clang-format-14 \
-	clang-14 libclang-rt-14-dev mandoc procps spin gcovr
+	clang-14 libclang-rt-14-dev clang-tidy-14 cppcheck valgrind gdb mandoc procps spin gcovr
 DEBS := $(BUILD_DEBS) $(TEST_DEBS)
 
 .PHONY: deps
@@ -188,17 +198,46 @@ coverage-run: $(UNIT_BIN) $(SCENARIO) $(KTH)
 	$(Q)for t in $(UNIT_BIN) $(SCENARIO) $(KTH); do $$t >$$t.log 2>&1 || { cat $$t.log; exit 1; }; done
 	$(Q)$(PY) tests/coverage.py $(B)
 
+# Static analysis keeps a stamp for each file, so that only what has changed is looked at again.
+ANALYSE_SRC := $(LIB_SRC) $(DAEMON_SRC) $(wildcard tools/*.c)
+ANALYSE_CFLAGS := -std=c17 -D_GNU_SOURCE -DFLIPD_ANALYSE -I. $(PKG_CFLAGS) -DFLIPD_VERSION='"$(VERSION)"' -DFLIPD_COMMIT='"lint"'
+ANALYSED := $(ANALYSE_SRC:%.c=build/lint/%.gcc) $(ANALYSE_SRC:%.c=build/lint/%.tidy)
+
+build/lint/%.gcc: %.c
+	@mkdir -p $(@D)
+	$(Q)gcc $(ANALYSE_CFLAGS) -O2 -Werror -fanalyzer -MMD -MP -MF build/lint/$*.d -MT '$@ $(@:.gcc=.tidy)' -c -o /dev/null $<
+	@touch $@
+
+build/lint/%.tidy: %.c .clang-tidy
+	@mkdir -p $(@D)
+	$(Q)clang-tidy-14 --quiet $< -- $(ANALYSE_CFLAGS) 2>$@.log || { cat $@.log; exit 1; }
+	@touch $@
+
+build/lint/cppcheck: $(ANALYSE_SRC) $(wildcard lib/*/*.h daemon/*.h tools/*.h) tools/cppcheck.suppress
+	@mkdir -p build/lint/cppcheck.d
+	$(Q)cppcheck -q -j2 --enable=warning,performance,portability --std=c11 --inline-suppr --error-exitcode=1 \
+		--suppressions-list=tools/cppcheck.suppress --cppcheck-build-dir=build/lint/cppcheck.d -I. -D__linux__ \
+		-DFLIPD_VERSION='"0"' -DFLIPD_COMMIT='"0"' lib daemon tools
+	@touch $@
+
+-include $(ANALYSE_SRC:%.c=build/lint/%.d)
+
+.PHONY: analyse
+analyse: $(ANALYSED) build/lint/cppcheck
+
 lint:
 	$(Q)tools/check-layers
 	$(Q)tools/check-style
 	$(Q)tools/man-tables --check
 	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format-14 --dry-run -Werror
+	$(Q)begun=$$(date +%s); $(MAKE) --no-print-directory -k -j2 analyse && \
+		echo "figure: $(words $(ANALYSE_SRC)) files clean to gcc -fanalyzer, clang-tidy and cppcheck, $$(($$(date +%s) - begun)) s"
 
 PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method signal --durations=0 --durations-min=30
 # NAME=COMMAND, in this order: the cheap ones first.
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
 	"scenario=$(SCENARIO)" "kth=$(KTH)" "coverage=$(MAKE) -s -j2 coverage" \
-	"scenario-san=$(MAKE) -s SAN=1 -j2 scenario" "kth-san=$(MAKE) -s SAN=1 -j2 kth" "fuzz=$(MAKE) -s fuzz" \
+	"scenario-san=$(MAKE) -s SAN=1 -j2 scenario" "kth-san=$(MAKE) -s SAN=1 -j2 kth" "fuzz=$(MAKE) -s fuzz FUZZ_SECONDS=$(if $(FLIPD_CHECK_ALL),300,20)" \
 	"model=$(PY) tests/model/run.py" "live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault" \
 	"soak=$(PY) tests/fault/soak.py --flips $(if $(FLIPD_CHECK_ALL),500,40)"
 
@@ -209,6 +248,7 @@ check: deps ## the one test command: everything, in a bounded form
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)$(PY) tests/check.py $(SUITES)
 
+check-all: FLIPD_CHECK_ALL := 1
 check-all: deps ## the same without bounds
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)FLIPD_CHECK_ALL=1 $(PY) tests/check.py $(SUITES)

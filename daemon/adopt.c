@@ -25,8 +25,12 @@ static int make_watched(
 
 	if (f->config)
 		code = conf_with_journaled_cluster(server->conf, f->config, &snapshot, err);
-	if (code == 0)
-		conf = conf_find_cluster(snapshot, f->cluster);
+	if (code == 0 && !(conf = conf_find_cluster(snapshot, f->cluster))) {
+		code = err_set(err, -EBADMSG, "the journal is damaged: it was a flip of %s",
+			snapshot->clusters[0].name);
+		conf_unref(snapshot);
+		return code;
+	}
 	if (!conf) {
 		conf_unref(snapshot);
 		snapshot = conf_ref(server->conf);

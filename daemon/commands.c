@@ -73,7 +73,8 @@ static int command_schedule_cancel(struct request *r, struct strbuf *ret, struct
 	return err_set(err, -ENOENT, "%.64s: nothing of that id is scheduled", wire_get_str(r->args, "id"));
 }
 
-#define ARGS(...) ((const struct argument[]){__VA_ARGS__ __VA_OPT__(, ){0}})
+#define ARGS(...) ((const struct argument[]){__VA_ARGS__, {0}})
+#define NO_ARGS ((const struct argument[]){{0}})
 #define NAME                                                                                                 \
 	{                                                                                                    \
 		.name = "name", .type = WIRE_STRING, .required = true                                        \
@@ -157,7 +158,7 @@ const struct command commands[] = {
 	{.name = "schedule-list",
 		.alias = "schedule_list",
 		.help = "what is due",
-		.args = ARGS(),
+		.args = NO_ARGS,
 		.handler = command_schedule_list},
 	{.name = "schedule-cancel",
 		.alias = "schedule_cancel",
@@ -168,11 +169,11 @@ const struct command commands[] = {
 	{.name = "reload",
 		.role = ROLE_OPERATOR,
 		.help = "reads the configuration anew, whole or not at all",
-		.args = ARGS(),
+		.args = NO_ARGS,
 		.waits = true,
 		.handler = command_reload},
-	{.name = "ping", .help = "is flipd there", .args = ARGS(), .handler = command_ping},
-	{.name = "version", .help = "flipd's version", .args = ARGS(), .handler = command_version},
+	{.name = "ping", .help = "is flipd there", .args = NO_ARGS, .handler = command_ping},
+	{.name = "version", .help = "flipd's version", .args = NO_ARGS, .handler = command_version},
 };
 const int commands_count = (int)COUNT_OF(commands);
 

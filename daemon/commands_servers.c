@@ -53,7 +53,7 @@ int command_check(struct request *r, struct strbuf *ret, struct err *err)
 		code = command_side(r, "to", &to, err);
 	if (code == 0)
 		code = not_in_flip(r, w, err);
-	if (code < 0)
+	if (code != 0)
 		return code;
 	struct live *live = live_use(w);
 	struct provider_ctx ctx = context(r, live->cluster, (enum conf_side)to);
@@ -80,12 +80,12 @@ int command_plan(struct request *r, struct strbuf *ret, struct err *err)
 
 	if (code == 0)
 		code = command_side(r, "to", &to, err);
-	if (code < 0)
+	if (code != 0)
 		return code;
 	struct live *live = live_use(w);
 	code = flip_plan(live->cluster, (enum conf_side)to, &plan, err);
 	live_done(live);
-	if (code < 0)
+	if (code != 0)
 		return command_failed(err);
 	command_answer(ret, plan);
 	return 0;
@@ -263,8 +263,9 @@ int command_show(struct request *r, struct strbuf *ret, struct err *err)
 	struct journal_record *records;
 	int n;
 
-	if (run_of(r->server, id)) {
-		command_answer(ret, flip_document(run_of(r->server, id)->flip, true));
+	const struct run *run = run_of(r->server, id);
+	if (run) {
+		command_answer(ret, flip_document(run->flip, true));
 		return 0;
 	}
 	int code = journal_load(r->server->journal, arena, id, &flip, &records, &n, err);

@@ -219,7 +219,7 @@ static int read_request(struct control *control, const struct listen_peer *peer,
 		r = wire_want(line, "cmd", WIRE_STRING, true, &name, err);
 	if (r == 0)
 		r = wire_want(line, "args", WIRE_OBJECT, false, &args, err);
-	if (r < 0)
+	if (r != 0)
 		return -EINVAL;
 	const struct command *command = command_find(wire_str(name));
 	if (!command)

@@ -98,10 +98,21 @@ static int print_constant(const char *text)
 	return fputs(text, stdout) == EOF || fflush(stdout) == EOF ? 2 : 0;
 }
 
+/* Passwords come into this memory: no core file, no debugger of another process of the same user. */
+static void keep_memory_in(void)
+{
+#ifndef FLIPD_ASAN /* the leak checker looks at the process as a debugger does */
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+	(void)prctl(PR_SET_DUMPABLE, 0);
+#endif
+}
+
 /* Every error goes to stderr, a line each. */
 static int read_config(const char *file, struct conf **ret)
 {
 	struct conf_errors errors = {0};
+
+	keep_memory_in();
 	int code = conf_load(file, ret, &errors);
 
 	for (int i = 0; i < errors.n; i++)
@@ -130,17 +141,12 @@ static int check_or_print_config(const struct options *options)
 	return status;
 }
 
-/* Passwords are in this memory: no core file, no debugger of another process of the same user. */
-static void restrict_process(void)
+static void prepare_process(void)
 {
 	struct rlimit files;
 
 	(void)umask(0077);
 	(void)signal(SIGPIPE, SIG_IGN);
-#ifndef FLIPD_ASAN /* the leak checker looks at the process as a debugger does */
-	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
-	(void)prctl(PR_SET_DUMPABLE, 0);
-#endif
 	/* A thousand clusters are some thousands of connections. */
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
 		files.rlim_cur = files.rlim_max;
@@ -163,20 +169,20 @@ static int run(const struct options *options)
 		log_at(LOG_LEVEL_ERROR, NULL, "the table of steps is wrong: %s", err_text(&err));
 		return 2;
 	}
-	restrict_process();
+	prepare_process();
 	int status = read_config(options->config, &conf);
 	if (status)
 		return status;
 	for (int i = 0; i < conf->nwarnings; i++)
 		log_at(LOG_LEVEL_WARNING, NULL, "%s", conf->warnings[i]);
-	status = server_main(conf);
-#ifndef FLIPD_ASAN
-	/* Worker threads may still be ending, or hang in a connect: the libraries' exit handlers would pull
-	 * what they use from under them. */
+	bool quiet;
+	status = server_main(conf, &quiet);
+	if (quiet)
+		return status;
+	/* A worker thread hangs in a connect: the libraries' exit handlers would pull what it uses from under
+	 * it. */
 	(void)fflush(NULL);
 	_exit(status);
-#endif
-	return status;
 }
 
 int main(int argc, char **argv)

@@ -314,10 +314,11 @@ static void name_start(struct server *server)
 		str_copy(server->host, sizeof(server->host), "unknown");
 }
 
-int server_main(struct conf *conf)
+int server_main(struct conf *conf, bool *ret_quiet)
 {
 	static struct server server;
 
+	*ret_quiet = false;
 	server = (struct server){.conf = conf};
 	name_start(&server);
 	if (loop_init() < 0 || work_init() < 0 || proc_init() < 0 || catch_signals(&server) < 0) {
@@ -328,7 +329,7 @@ int server_main(struct conf *conf)
 	loop_run();
 	if (server.clean) {
 		http_free();
-		work_free();
+		*ret_quiet = work_free() == 0;
 		loop_free();
 	}
 	return server.exit_status;

@@ -36,8 +36,9 @@ struct server {
 	int exit_status;
 };
 
-/* Runs on the loop until a signal ends it. conf: a reference is taken over. Returns flipd's exit status. */
-int server_main(struct conf *);
+/* Runs on the loop until a signal ends it. conf: a reference is taken over. Returns flipd's exit status;
+ * *ret_quiet: no thread but the caller's is left. */
+int server_main(struct conf *, bool *ret_quiet);
 /* By the cluster's name; NULL when there is none. */
 struct watched *server_find(const struct server *, const char *name);
 /* Takes a cluster in or out of the list; the list owns nothing. */

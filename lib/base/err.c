@@ -7,6 +7,7 @@
 #include "lib/base/err.h"
 #include "lib/base/str.h"
 
+#undef err_set /* an analyser's */
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
 	if (!e)

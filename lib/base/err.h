@@ -18,6 +18,10 @@ struct err {
 /* Sets the cause unless one is set already. code is negative; returns the code kept. e may be NULL
  * everywhere. */
 int err_set(struct err *e, int code, const char *fmt, ...) PRINTF(3, 4);
+#ifdef FLIPD_ANALYSE
+/* Analysers see one file at a time; that what err_set returns is never 0 they are told here. */
+#define err_set(e, code, ...) ((void)err_set(e, code, __VA_ARGS__), (code))
+#endif
 /* Puts "context: " before the message. */
 void err_wrap(struct err *e, const char *fmt, ...) PRINTF(2, 3);
 /* Says what to do; the first hint is kept. */

@@ -20,7 +20,7 @@ static void strbuf_reserve(struct strbuf *b, size_t more)
 	while (cap - b->len <= more)
 		cap *= 2;
 	char *data = xcalloc(1, cap);
-	if (b->len)
+	if (b->data)
 		memcpy(data, b->data, b->len);
 	strbuf_free(&(struct strbuf){.data = b->data, .cap = b->cap});
 	b->data = data;

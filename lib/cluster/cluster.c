@@ -4,6 +4,7 @@
  */
 #include "lib/cluster/cluster.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +70,8 @@ int cluster_new(struct conf *snapshot, const struct conf_cluster *conf, struct c
 
 static void server_free(struct cluster_server *s)
 {
+	if (!s)
+		return;
 	session_close(s->watch);
 	node_free(s->node);
 	arena_free(s->facts_arena);
@@ -176,6 +179,7 @@ void cluster_start(struct cluster *c)
 {
 	for (int i = 0; i < cluster_nservers(c); i++) {
 		struct cluster_server *s = cluster_server_at(c, i);
+		assert(s);
 		s->fiber = fiber_spawn(s->conf->name, poll_fiber, s);
 	}
 	c->heartbeat_fiber = fiber_spawn("heartbeat", heartbeat_fiber_main, c);
@@ -188,6 +192,7 @@ void MAY_WAIT cluster_stop(struct cluster *c)
 	fiber_cond_signal(&c->heartbeat_wake);
 	for (int i = 0; i < cluster_nservers(c); i++) {
 		struct cluster_server *s = cluster_server_at(c, i);
+		assert(s);
 		fiber_stop(s->fiber);
 		s->fiber = NULL;
 	}

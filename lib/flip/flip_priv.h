@@ -208,8 +208,8 @@ void jn_read_position(const struct wire *, struct facts_position *ret);
 struct wire *jn_mark(const struct session_mark *);
 int jn_read_mark(const struct wire *, struct session_mark *ret);
 enum recover_phase jn_phase(const struct flip *);
-/* Replays the records into a loaded flip. */
-void jn_replay(struct flip *, const struct journal_record *, int n);
+/* Replays the records into a loaded flip; -EBADMSG: they are damaged, the reason in err. */
+int jn_replay(struct flip *, const struct journal_record *, int n, struct err *) MUSTCHECK;
 
 /* runner.c */
 void runner_order(struct flip *);

@@ -231,7 +231,7 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		jn_read_position(wire_get(d, "final"), &f->final);
 		f->has_final = true;
 	} else if (str_eq(r->kind, "opened")) {
-		f->opened = true;
+		f->opened = f->intent && !f->revoked;
 		f->opened_wall_ms = r->at_ms;
 	} else if (str_eq(r->kind, "predicted"))
 		f->predicted_us = wire_get_int(d, "us", -1);
@@ -241,19 +241,74 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		f->closing = true;
 }
 
-/* A damaged record is passed over: every fact it could hold is asked of the servers again, or fails closed.
- */
-void jn_replay(struct flip *f, const struct journal_record *r, int n)
+/* --- damage --- */
+
+/* The kinds there are, and the key of the position that one must carry. */
+static const struct {
+	const char *kind, *position;
+} kinds[] = {{"requested", NULL}, {"begin", NULL}, {"end", NULL}, {"session", NULL}, {"row", NULL},
+	{"noted", NULL}, {"hooks", NULL}, {"fence", "baseline"}, {"position", "final"}, {"endpoint", NULL},
+	{"killed", NULL}, {"intent", "final"}, {"revoke", NULL}, {"opened", NULL}, {"closing", NULL},
+	{"decide", NULL}, {"word", NULL}, {"warning", NULL}, {"predicted", NULL}, {"trial", NULL}};
+
+static bool position_whole(const struct wire *o)
 {
+	static const char *const lists[] = {"binlog_pos", "binlog_state", "slave_pos", "current_pos"};
+	struct gtid_list l;
+
+	for (size_t i = 0; i < COUNT_OF(lists); i++) {
+		const char *s = wire_get_str(o, lists[i]);
+		if (!s || gtid_parse(s, &l) < 0)
+			return false;
+	}
+	return wire_get_str(o, "file") && wire_get_int(o, "pos", -1) >= 0;
+}
+
+/* What is wrong with a record, or NULL. f is as the records before it say. */
+static const char *damage(const struct flip *f, const struct journal_record *r, const struct wire *d)
+{
+	struct session_mark m;
+	size_t k = 0;
+
+	while (k < COUNT_OF(kinds) && !str_eq(kinds[k].kind, r->kind))
+		k++;
+	if (k == COUNT_OF(kinds))
+		return "is of a kind that this flipd does not know";
+	if (wire_type(d) != WIRE_OBJECT || wire_get(d, "damaged"))
+		return "cannot be read";
+	if (kinds[k].position && !position_whole(wire_get(d, kinds[k].position)))
+		return "has lost its position";
+	if (str_eq(r->kind, "session") && jn_read_mark(d, &m) < 0)
+		return "has lost the session's number";
+	if (str_eq(r->kind, "intent") && !f->fence_journaled)
+		return "has no fence before it";
+	if (str_eq(r->kind, "opened") && (!f->intent || f->revoked))
+		return "has no intent before it";
+	return NULL;
+}
+
+/*
+ * Whatever the records are, the phase follows them as they stand: no opening without an intent that lives.
+ * But what else would follow from a journal with holes is for an operator to say: the first one is the error.
+ */
+int jn_replay(struct flip *f, const struct journal_record *r, int n, struct err *err)
+{
+	int rc = 0;
+
 	for (int i = 0; i < n; i++) {
 		struct wire *d = NULL;
-		struct err err = {0};
 
-		if (wire_parse(r[i].data, strlen(r[i].data), &d, &err) < 0)
+		if (wire_parse(r[i].data, strlen(r[i].data), &d, NULL) < 0)
 			d = NULL;
+		const char *what =
+			r[i].seq != i + 1 ? "does not follow the one before it" : damage(f, &r[i], d);
+		if (what && rc == 0)
+			rc = err_set(err, -EBADMSG, "the journal is damaged: record %lld (%.32s) %s",
+				(long long)r[i].seq, r[i].kind, what);
 		replay_one(f, &r[i], d);
 		wire_free(d);
 	}
 	if (f->opened)
 		f->open_unknown = false;
+	return rc;
 }

@@ -44,8 +44,8 @@ static void flip_make_id(char *buf, size_t size)
 	char t[32];
 
 	clock_format_rfc3339(clock_wall_ms(), t, sizeof(t));
-	snprintf(buf, size, "%.4s%.2s%.2s-%.2s%.2s%.2s-%.3s-%x%02x", t, t + 5, t + 8, t + 11, t + 14, t + 17,
-		t + 20, (unsigned)getpid() & 0xffff, ++counter & 0xff);
+	(void)snprintf(buf, size, "%.4s%.2s%.2s-%.2s%.2s%.2s-%.3s-%x%02x", t, t + 5, t + 8, t + 11, t + 14,
+		t + 17, t + 20, (unsigned)getpid() & 0xffff, ++counter & 0xff);
 }
 
 static void flip_init_sides(struct flip *f)
@@ -104,19 +104,37 @@ struct flip *flip_new(struct cluster *c, struct journal *j, const struct flip_re
 	return f;
 }
 
-/* After so long the servers may have been in somebody's hands: nothing is done before an operator has looked.
- */
-static void wait_for_resolve(struct flip *f)
+/* Nothing is done before an operator has looked. */
+static void wait_for_resolve(struct flip *f, struct err *why)
 {
-	struct err err = {0};
-
 	f->state = FLIP_STUCK;
 	f->outcome = FLIP_OUTCOME_STUCK;
-	err_set(&err, -ETIME,
+	err_hint(why, "see what both servers show, then: flipctl resolve %s", f->conf->name);
+	flip_fail(f, "", why);
+}
+
+/* After so long the servers may have been in somebody's hands. */
+static int check_age(const struct flip *f, struct err *err)
+{
+	if (f->state == FLIP_STUCK || clock_wall_ms() - f->started_wall_ms <= f->policy.recover_within_ms)
+		return 0;
+	return err_set(err, -ETIME,
 		"the flip was left unfinished for longer than recover_within; nothing has been touched "
 		"since");
-	err_hint(&err, "see what both servers show, then: flipctl resolve %s", f->conf->name);
-	flip_fail(f, "", &err);
+}
+
+/* Which side is old decides everything: it is not guessed. */
+static int read_sides(struct flip *f, const struct journal_flip *jf, struct err *err)
+{
+	bool to_target = str_eq(jf->to, "target") && str_eq(jf->from, "source");
+
+	if (!to_target && !(str_eq(jf->to, "source") && str_eq(jf->from, "target")))
+		return err_set(err, -EBADMSG,
+			"the journal is damaged: flip %s went from \"%.32s\" to \"%.32s\"", f->id, jf->from,
+			jf->to);
+	f->to = f->request.to = to_target ? CONF_TARGET : CONF_SOURCE;
+	f->from = to_target ? CONF_SOURCE : CONF_TARGET;
+	return 0;
 }
 
 int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, const char *run,
@@ -125,18 +143,19 @@ int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, con
 	struct flip *f = flip_alloc(c, j, run);
 	struct journal_flip jf = {0};
 	struct journal_record *records = NULL;
+	struct err why = {0};
 	int n = 0, rc = journal_load(j, f->arena, id, &jf, &records, &n, err);
 
+	str_copy(f->id, sizeof(f->id), id);
+	if (rc == 0)
+		rc = read_sides(f, &jf, err);
 	if (rc < 0) {
 		flip_free(f);
 		return rc;
 	}
-	str_copy(f->id, sizeof(f->id), id);
 	f->recovered = f->journal_begun = true;
 	f->request.group = jf.group;
 	f->request.rehearsal = jf.rehearsal;
-	f->to = f->request.to = str_eq(jf.to, "target") ? CONF_TARGET : CONF_SOURCE;
-	f->from = f->to == CONF_TARGET ? CONF_SOURCE : CONF_TARGET;
 	f->started_wall_ms = jf.started_at_ms;
 	f->state = str_eq(jf.state, flip_state_name(FLIP_STUCK)) ? FLIP_STUCK : FLIP_RECOVERING;
 	if (f->state == FLIP_STUCK)
@@ -144,9 +163,8 @@ int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, con
 	flip_init_sides(f);
 	if (jf.document && wire_parse(jf.document, strlen(jf.document), &f->past, NULL) == 0)
 		flip_read_past(f);
-	jn_replay(f, records, n);
-	if (f->state != FLIP_STUCK && clock_wall_ms() - f->started_wall_ms > f->policy.recover_within_ms)
-		wait_for_resolve(f);
+	if (jn_replay(f, records, n, &why) < 0 || check_age(f, &why) < 0)
+		wait_for_resolve(f, &why);
 	*ret = f;
 	return 0;
 }
@@ -246,7 +264,7 @@ void flip_warn(struct flip *f, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	for (int i = 0; i < f->nwarnings; i++)
 		if (!strcmp(f->warnings[i], text))
@@ -269,7 +287,7 @@ void flip_step_detail(struct flip *f, const char *step, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(st->detail, sizeof(st->detail), fmt, ap);
+	(void)vsnprintf(st->detail, sizeof(st->detail), fmt, ap);
 	va_end(ap);
 }
 

@@ -233,7 +233,7 @@ static void MAY_WAIT count_stragglers(struct flip *f)
 		if (kill_exempt(f, &f->old_side, &list[i]))
 			continue;
 		if (left++ == 0)
-			snprintf(who, sizeof(who), "%.60s@%.80s", list[i].user, list[i].host);
+			(void)snprintf(who, sizeof(who), "%.60s@%.80s", list[i].user, list[i].host);
 	}
 	if (left)
 		flip_warn(f, "%d clients are still connected to %s, the first is %s", left,

@@ -45,29 +45,29 @@ static void drain_obstacle(struct flip *f, const struct facts *old_facts, const 
 		if (kill_exempt(f, &f->old_side, s))
 			continue;
 		if (drain_is_writing(s) && s->time_ms > p->max_transaction_age_ms)
-			snprintf(buf, size,
+			(void)snprintf(buf, size,
 				"session %llu of %s has been writing for %.1f s (max_transaction_age)",
 				(unsigned long long)s->id, s->user, (double)s->time_ms / 1000);
 		else if (s->trx_rows > 0 && s->trx_age_ms > p->max_transaction_age_ms)
-			snprintf(buf, size,
+			(void)snprintf(buf, size,
 				"session %llu of %s has a transaction with %llu changed rows open for %.1f s "
 				"(max_transaction_age)",
 				(unsigned long long)s->id, s->user, (unsigned long long)s->trx_rows,
 				(double)s->trx_age_ms / 1000);
 		else if (s->trx_rows > (uint64_t)p->max_transaction_rows)
-			snprintf(buf, size,
+			(void)snprintf(buf, size,
 				"session %llu of %s has changed %llu rows in one transaction "
 				"(max_transaction_rows)",
 				(unsigned long long)s->id, s->user, (unsigned long long)s->trx_rows);
 	}
 	const struct facts_channel *ch = facts_channel_from(new_facts, old_facts->id.server_id, NULL, 0);
 	if (!buf[0] && (!ch || strcmp(ch->io, "Yes") != 0 || strcmp(ch->sql, "Yes") != 0))
-		snprintf(buf, size, "%s does not replicate", f->new_side.server->conf->name);
-	if (!buf[0] && ch->lag_s >= 0 && ch->lag_s * 1000 > p->max_lag_ms)
-		snprintf(buf, size, "%s lags %lld s (max_lag)", f->new_side.server->conf->name,
+		(void)snprintf(buf, size, "%s does not replicate", f->new_side.server->conf->name);
+	if (!buf[0] && ch && ch->lag_s >= 0 && ch->lag_s * 1000 > p->max_lag_ms)
+		(void)snprintf(buf, size, "%s lags %lld s (max_lag)", f->new_side.server->conf->name,
 			(long long)ch->lag_s);
 	if (!buf[0] && lag_ms > p->max_lag_ms)
-		snprintf(buf, size, "%s lags up to %lld ms by heartbeat (max_lag)",
+		(void)snprintf(buf, size, "%s lags up to %lld ms by heartbeat (max_lag)",
 			f->new_side.server->conf->name, (long long)lag_ms);
 }
 
@@ -205,7 +205,8 @@ int MAY_WAIT drain_still(struct flip *f, struct err *err)
 		return rc;
 	drain_obstacle(f, o, n, drain_lag_ms(o, n), obstacle, sizeof(obstacle));
 	if (!obstacle[0] && f->kill_late && bypass_connected(f, o))
-		snprintf(obstacle, sizeof(obstacle), "an account that walks through the fence has connected");
+		(void)snprintf(
+			obstacle, sizeof(obstacle), "an account that walks through the fence has connected");
 	if (!obstacle[0])
 		return 0;
 	err_server(err, f->old_side.server->conf->name);

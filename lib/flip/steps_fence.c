@@ -105,7 +105,7 @@ static void budget_fiber(void *arg)
 		return;
 	f->out_of_time = true;
 	if (!f->stop_why[0])
-		snprintf(f->stop_why, sizeof(f->stop_why),
+		(void)snprintf(f->stop_why, sizeof(f->stop_why),
 			"max_blackout (%lld ms) ran out before %s could be opened",
 			(long long)f->policy.max_blackout_ms, f->new_side.server->conf->name);
 	fiber_cancel(f->fiber);

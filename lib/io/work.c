@@ -53,6 +53,8 @@ static struct {
 	int abandoned; /* and running */
 	unsigned generation;
 	bool open;
+	bool has_ended;
+	pthread_t ended; /* the last thread that has ended; it joins the one before it */
 } pool = {.lock = PTHREAD_MUTEX_INITIALIZER,
 	.more = PTHREAD_COND_INITIALIZER,
 	.less = PTHREAD_COND_INITIALIZER};
@@ -150,11 +152,19 @@ static void *pool_thread(void *arg)
 			break;
 		(void)pthread_cond_wait(&pool.more, &pool.lock);
 	}
-	if (generation == pool.generation) {
+	bool counted = generation == pool.generation, has_before = counted && pool.has_ended;
+	pthread_t before = pool.ended;
+	if (counted) {
 		pool.threads--;
+		pool.ended = pthread_self();
+		pool.has_ended = true;
 		(void)pthread_cond_signal(&pool.less);
+	} else {
+		(void)pthread_detach(pthread_self());
 	}
 	unlock();
+	if (has_before)
+		(void)pthread_join(before, NULL);
 	return NULL;
 }
 
@@ -166,7 +176,6 @@ static int add_thread(void)
 
 	if (r < 0)
 		return r;
-	(void)pthread_detach(t);
 	pool.threads++;
 	return 0;
 }
@@ -185,18 +194,18 @@ int work_init(void)
 		r = add_thread();
 	unlock();
 	if (r < 0)
-		work_free();
+		(void)work_free();
 	return r;
 }
 
-void work_free(void)
+int work_free(void)
 {
 	struct timespec until;
 
 	lock();
 	if (!pool.open) {
 		unlock();
-		return;
+		return 0;
 	}
 	pool.open = false;
 	(void)pthread_cond_broadcast(&pool.more);
@@ -207,7 +216,15 @@ void work_free(void)
 	/* Threads that still hang find another generation when they return, and end without touching
 	 * anything. */
 	pool.generation++;
+	int left = pool.threads;
+	bool has_ended = pool.has_ended;
+	pthread_t ended = pool.ended;
+	pool.has_ended = false;
 	unlock();
+	/* Gone altogether, with what libraries keep for each thread: exit handlers may run. */
+	if (has_ended)
+		(void)pthread_join(ended, NULL);
+	return left;
 }
 
 /* Called locked. -EAGAIN when all threads and the queue are full. */

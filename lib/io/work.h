@@ -10,7 +10,9 @@
 #include "lib/base/base.h"
 
 int work_init(void) MUSTCHECK;
-void work_free(void);
+/* Ends and joins the threads; how many still hang in a job: those go with the process, which must not run
+ * exit handlers under them. */
+int work_free(void);
 /*
  * Runs fn(arg) on a pool thread and waits for it. 0 when it has run; -ETIMEDOUT or -ECANCELED when it was
  * abandoned: then drop(arg) is called on the pool thread when fn returns at last (drop frees what arg owns);

@@ -135,7 +135,7 @@ static void read_file(struct conf_reader *rd, const char *path)
 	size_t len = 0;
 	int r = slurp(path, &text, &len);
 
-	if (r < 0) {
+	if (r < 0 || !text) {
 		conf_error_at(rd, path, 1, "file", "cannot be read: %s",
 			r == -EINVAL ? "not a regular file" : strerror(-r));
 		rd->partial = true;

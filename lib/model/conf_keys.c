@@ -19,6 +19,7 @@
 #define POLICY (CONF_IN_DEFAULTS | CONF_IN_CLUSTER)
 
 /* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): rows of a table, not expressions */
 /* The ways in which a secret is given stand side by side; the first row reads them all. */
 #define SECRET_ROWS(places, at) \
 	{.name = "password", .type = &conf_type_secret, .where = places, .offset = at, \
@@ -138,6 +139,7 @@ static const struct conf_key hooks_keys[] = {
 		.offset = AT(conf_cluster, policy.field), .does = text}
 #define POLICY_MAP(key, keys, at, text) \
 	{.name = key, .type = &conf_type_map, .where = POLICY, .sub = keys, .offset = AT(conf_cluster, at), .does = text}
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 const struct conf_key conf_keys_cluster[] = {
 	{.name = "source", .type = &conf_type_part, .where = CONF_IN_CLUSTER, .does = "one side; required"},

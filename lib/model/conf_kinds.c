@@ -7,6 +7,7 @@
 #define TEXT_MAX 1024
 
 /* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): rows of a table, not expressions */
 #define AT(field) offsetof(struct conf_endpoint, field)
 #define FENCE_AT(field) offsetof(struct conf_fence, field)
 #define HOOK_ROWS(path_at, timeout_at) \
@@ -15,6 +16,7 @@
 	{.name = "timeout", .type = &conf_type_duration, .preset = "10s", .unit = MS, .min = 10 * MS, .max = HOUR, \
 		.offset = timeout_at, .does = "longest time for one action"}
 #define TEXT_ROW(key, at, text) {.name = key, .type = &conf_type_string, .max = TEXT_MAX, .offset = at, .does = text}
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static const char *const type_words[] = {"A", "AAAA", "CNAME", NULL};
 static const char *const order_words[] = {"before_open", "after_open", NULL};

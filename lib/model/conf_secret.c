@@ -96,9 +96,40 @@ static const char *from_file(struct conf_reader *rd, const struct conf_node *n)
 	return NULL;
 }
 
+struct kept_env {
+	struct kept_env *next;
+	char *value, name[];
+};
+
+/*
+ * A variable's value. Once read it is wiped where /proc/PID/environ shows it, and kept aside for the next
+ * reload. NULL: there is none. Written to at the start, and by a reload for names that are new.
+ */
+static const char *take_env(const char *name)
+{
+	static struct kept_env *all;
+	struct kept_env *k = all;
+	char *s = getenv(name);
+
+	while (k && !str_eq(k->name, name))
+		k = k->next;
+	if (!s || !*s)
+		return s && k ? k->value : s;
+	if (!k) {
+		k = xcalloc(1, sizeof(*k) + strlen(name) + 1);
+		memcpy(k->name, name, strlen(name));
+		k->next = all;
+		all = k;
+	}
+	str_free_secret(k->value);
+	k->value = xstrdup(s);
+	explicit_bzero(s, strlen(s));
+	return k->value;
+}
+
 static const char *from_env(struct conf_reader *rd, const struct conf_node *n)
 {
-	const char *s = getenv(n->text);
+	const char *s = take_env(n->text);
 
 	if (s)
 		return keep_text(rd, n, s, strlen(s));

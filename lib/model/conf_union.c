@@ -1,6 +1,7 @@
 /* conf_union: values that are a word or a mapping: fence, verify; and the checks that preflight lowers. */
 #include "lib/model/conf_priv.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define TABLE_NAME_MAX 260
@@ -38,6 +39,7 @@ static const struct conf_kind *find_kind(const struct conf_kind *kinds, int n, c
 /* One fence, from a word or from layers of a mapping with one key. False after an error. */
 static bool read_fence_entry(struct conf_reader *rd, const struct conf_layers *layers, struct conf_fence *f)
 {
+	assert(layers->n > 0);
 	const struct conf_node *n = layers->v[layers->n - 1];
 	bool is_map = n->kind == CONF_NODE_MAP && n->n == 1;
 	const struct conf_kind *kind;

@@ -4,6 +4,7 @@
  */
 #include "lib/model/gtid.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -243,6 +244,7 @@ static void take_later(struct gtid_list *l, const struct gtid_list *from)
 		const struct gtid *g = gtid_find_domain(from, from->v[i].domain);
 		struct gtid *have = NULL;
 
+		assert(g);
 		for (int j = 0; j < l->n; j++)
 			if (l->v[j].domain == g->domain)
 				have = &l->v[j];

@@ -49,9 +49,11 @@ const struct survey_thing *survey_find(const struct survey *s, enum survey_kind 
 
 int survey_slice(const struct survey *s, enum survey_kind kind, const struct survey_thing **ret)
 {
+	*ret = NULL;
+	if (!s->n)
+		return 0;
 	int from = lower_bound(s, kind, "");
-
-	*ret = s->n ? &s->things[from] : NULL;
+	*ret = &s->things[from];
 	return lower_bound(s, kind + 1, "") - from;
 }
 

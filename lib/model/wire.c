@@ -50,6 +50,7 @@ static char *sanitise(const char *s)
 		if (n)
 			memcpy(clean + at, s, n);
 		else
+			/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): the buffer ends with zeros */
 			memcpy(clean + at, "\xef\xbf\xbd", 3);
 		at += n ? n : 3;
 		s += n ? n : 1;

@@ -22,7 +22,7 @@ static int read_gtid(const struct db_result *r, const char *column, struct gtid_
 {
 	const char *text = db_get(r, 0, column);
 
-	return text ? gtid_parse(text, ret) : 0;
+	return text ? gtid_parse(text, ret) : -EPROTO;
 }
 
 static void read_master_status(const struct db_result *r, struct reading *to)
@@ -37,7 +37,7 @@ static void read_master_status(const struct db_result *r, struct reading *to)
 	dialect_copy(f->binlog_ignore_db, sizeof(f->binlog_ignore_db), r, 0, "Binlog_Ignore_DB");
 }
 
-/* A list that cannot be read whole is an error: half a position proves nothing. */
+/* A list that is not there, or cannot be read whole, is an error: half a position proves nothing. */
 static int read_positions(const struct db_result *r, struct facts_position *p)
 {
 	int e = read_gtid(r, "binlog_pos", &p->binlog_pos);
@@ -381,7 +381,7 @@ int mariadb_read_prove(const struct db_result *chain, struct node_proof *ret)
 	const struct db_result *r = dialect_find(chain, "read_only");
 	const struct db_result *log = dialect_find(chain, "File");
 
-	if (!r || r->rows < 1)
+	if (!db_get(r, 0, "read_only"))
 		return -EPROTO;
 	*ret = (struct node_proof){0};
 	ret->read_only = read_only_from(r, "read_only");

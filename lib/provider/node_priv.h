@@ -56,8 +56,8 @@ enum act MAY_WAIT node_tell(
 enum act node_refuse(struct session *, int code, struct err *, const char *fmt, ...) PRINTF(4, 5);
 /* node_trx.c: whether the open transactions are to be read now; true counts as a reading. */
 bool node_trx_due(struct node *);
-void node_trx_keep(struct node *, const struct facts_session *, int n);
-void node_trx_recall(const struct node *, struct facts_session *, int n);
+void node_trx_keep(struct node *, const struct facts_session *, int nlist);
+void node_trx_recall(const struct node *, struct facts_session *, int nlist);
 void node_trx_free(struct node *);
 /* Hands a verb's own error on, unless the caller has an earlier one. */
 void node_pass_err(struct err *to, const struct err *from);

@@ -238,7 +238,7 @@ void journal_sql_close(struct journal_sql *s)
 
 int journal_sql_id(struct journal_sql *s, char ret_id[JOURNAL_ID_SIZE], struct err *err)
 {
-	char id[JOURNAL_ID_SIZE];
+	char id[JOURNAL_ID_SIZE] = "";
 	int r = journal_sql_ask(s, "SELECT value FROM meta WHERE name = 'journal_id'", id, sizeof(id), err);
 
 	if (r < 0)

@@ -131,6 +131,14 @@ static void secrets_from_everywhere(void **state)
 	assert_string_equal(conf->clusters[0].side[1].replication.password, "two\n");
 	assert_int_equal(conf->nwarnings, 0);
 	conf_unref(conf);
+	/* Out of sight after the first time; a new value counts. */
+	assert_string_equal(getenv("FLIPD_TEST_SECRET"), "");
+	for (int i = 0; i < 2; i++) {
+		conf = load(text);
+		assert_string_equal(conf->clusters[0].side[1].account.password, i ? "new" : "from env");
+		conf_unref(conf);
+		assert_int_equal(setenv("FLIPD_TEST_SECRET", "new", 1), 0);
+	}
 	conf = load(ACCOUNTS);
 	assert_int_equal(conf->nwarnings, 2);
 	assert_string_equal(conf->warnings[0], "t.yaml:1: defaults.password: a secret in the configuration "

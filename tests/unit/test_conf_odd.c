@@ -152,6 +152,7 @@ static void odd_names(void **state)
 		"back\\\\slash", "#7", "17", "- a", "{a}", "*a", "\\u00e4"};
 
 	(void)state;
+	assert_int_equal(setenv("ODD_PW", "planted", 1), 0);
 	for (size_t i = 0; i < COUNT_OF(users); i++) {
 		char yaml[400];
 		struct conf *now, *back = NULL;
@@ -159,8 +160,8 @@ static void odd_names(void **state)
 		char *text;
 
 		(void)snprintf(yaml, sizeof(yaml),
-			"defaults: {user: \"%s\", password_env: PATH, replication: {user: r, password_env: "
-			"PATH}}\n"
+			"defaults: {user: \"%s\", password_env: ODD_PW, replication: {user: r, password_env: "
+			"ODD_PW}}\n"
 			"clusters: {c: {" SIDES "}}\n",
 			users[i]);
 		now = load(yaml);
@@ -169,7 +170,7 @@ static void odd_names(void **state)
 			fail_msg("%s\n%s", err_text(&err), text);
 		assert_string_equal(
 			back->clusters[0].side[0].account.user, now->clusters[0].side[0].account.user);
-		assert_string_equal(back->clusters[0].side[0].account.password, getenv("PATH"));
+		assert_string_equal(back->clusters[0].side[0].account.password, "planted");
 		free(text);
 		conf_unref(now);
 		conf_unref(back);

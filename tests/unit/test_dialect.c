@@ -247,7 +247,7 @@ static void test_read_core(void **state)
 	struct db_result *origin = answer(grants, "origin", "CONFIG", "value", "ON", NULL);
 	struct db_result *core = answer(origin, "wall_ms", "1700000000123", "version", "10.11.19-MariaDB-log",
 		"hostname", "h", "port", "3306", "server_id", "4294967295", "read_only", "1", "binlog_state",
-		"0-1-5,0-2-7", NULL);
+		"0-1-5,0-2-7", "binlog_pos", "0-2-7", "slave_pos", "", "current_pos", "0-2-7", NULL);
 	struct facts *f = read_facts(answer(core, "File", "bin.000003", "Position", "329", NULL), &x);
 	(void)state;
 
@@ -287,6 +287,33 @@ static void test_read_oddities(void **state)
 	assert_false(f->read_only);
 	assert_int_equal(x.error, -EINVAL); /* half a position is none */
 	free(f);
+}
+
+/* A proof is what the server says, whole. */
+static void test_read_prove(void **state)
+{
+	static const struct {
+		const char *read_only, *lock, *state;
+		int rc;
+		bool closed, locked;
+	} rows[] = {{"1", "1", "0-1-5", 0, true, true}, {"0", "0", "0-1-5", 0, false, false},
+		{"1", "-", "0-1-5", 0, true, false}, {"-", "1", "0-1-5", -EPROTO, false, false},
+		{"1", "1", "-", -EPROTO, false, false}, {"1", "1", "0-1", -EINVAL, false, false}};
+	(void)state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		struct node_proof p = {0};
+		struct db_result *r = answer(NULL, "read_only", rows[i].read_only, "holds_lock", rows[i].lock,
+			"binlog_pos", "0-1-5", "binlog_state", rows[i].state, "slave_pos", "", "current_pos",
+			"0-1-5", NULL);
+		assert_int_equal(d->read_prove(r, &p), rows[i].rc);
+		if (rows[i].rc == 0) {
+			assert_int_equal(p.read_only, rows[i].closed);
+			assert_int_equal(p.holds_lock, rows[i].locked);
+			assert_int_equal(p.position.binlog_state.n, 1);
+		}
+		db_result_free(r);
+	}
 }
 
 static void test_read_channel(void **state)
@@ -351,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_facts_by_version),
 		cmocka_unit_test(test_read_core),
 		cmocka_unit_test(test_read_oddities),
+		cmocka_unit_test(test_read_prove),
 		cmocka_unit_test(test_read_channel),
 		cmocka_unit_test(test_read_guard),
 	};

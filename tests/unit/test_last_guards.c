@@ -179,7 +179,7 @@ static struct journal_record record(const char *kind, const char *data)
 
 static void test_damaged(void **state)
 {
-	const struct journal_record records[] = {
+	struct journal_record records[] = {
 		record("session", "{\"side\":\"target\"}"), /* without a number there is nobody to kill */
 		record("session", "{\"side\":\"target\",\"id\":"),
 		record("endpoint", "{\"index\":7,\"switched\":true}"),
@@ -189,8 +189,14 @@ static void test_damaged(void **state)
 		record("nobody knows", "{}"),
 	};
 
+	struct err err = {0};
+
 	(void)state;
-	jn_replay(flip, records, (int)COUNT_OF(records));
+	for (size_t i = 0; i < COUNT_OF(records); i++)
+		records[i].seq = (int64_t)i + 1;
+	assert_int_equal(jn_replay(flip, records, (int)COUNT_OF(records), &err), -EBADMSG);
+	assert_string_equal(
+		err_text(&err), "the journal is damaged: record 1 (session) has lost the session's number");
 	assert_int_equal(flip->new_side.nmarks, 0);
 	assert_int_equal(flip->old_side.nmarks, 0);
 	assert_false(flip->ends[0].begun);
@@ -211,8 +217,9 @@ static void test_many_sessions(void **state)
 		(void)snprintf(
 			data[i], sizeof(data[i]), "{\"side\":\"target\",\"id\":%d,\"server_id\":2}", 100 + i);
 		records[i] = record("session", data[i]);
+		records[i].seq = i + 1;
 	}
-	jn_replay(flip, records, MARKS_MAX + 8);
+	assert_int_equal(jn_replay(flip, records, MARKS_MAX + 8, NULL), 0);
 	assert_int_equal(flip->new_side.nmarks, MARKS_MAX); /* the newest: they may still live */
 	assert_int_equal(flip->new_side.marks[0].id, 108);
 	assert_int_equal(flip->new_side.marks[MARKS_MAX - 1].id, 100 + MARKS_MAX + 7);

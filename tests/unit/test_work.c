@@ -1,5 +1,6 @@
 /* work: jobs on threads, deadlines, abandoned jobs, a full pool, lanes. Jobs block on gates, never on time.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -36,7 +37,7 @@ static int teardown(void **state)
 	assert_int_equal(fiber_count(), 0);
 	if (gate[1] >= 0)
 		(void)close(gate[1]);
-	work_free();
+	(void)work_free();
 	(void)close(gate[0]);
 	loop_free();
 	return 0;
@@ -243,7 +244,7 @@ static void test_free_with_a_hung_job(void **state)
 	(void)state;
 	run(hung_main);
 	int64_t begun = clock_us();
-	work_free();
+	assert_int_equal(work_free(), 1); /* one hangs */
 	assert_true(clock_us() - begun < 3000000);
 	/* It ends after all; a new pool does not notice. */
 	assert_int_equal(work_init(), 0);
@@ -253,6 +254,38 @@ static void test_free_with_a_hung_job(void **state)
 	assert_int_equal(atomic_load(&dropped), 1);
 	assert_int_equal(work_abandoned(), 0);
 	run(simple_main_again);
+}
+
+static void many_main(void *arg)
+{
+	struct fiber *f[20];
+	(void)arg;
+
+	for (size_t i = 0; i < COUNT_OF(f); i++)
+		f[i] = fiber_spawn("one", simple_main_again, NULL);
+	for (size_t i = 0; i < COUNT_OF(f); i++)
+		fiber_join(f[i]);
+}
+
+static int threads_now(void)
+{
+	DIR *d = opendir("/proc/self/task");
+	int n = 0;
+
+	assert_non_null(d);
+	for (const struct dirent *e = readdir(d); e; e = readdir(d))
+		n += e->d_name[0] != '.';
+	(void)closedir(d);
+	return n;
+}
+
+/* All threads, those started for a while too, are gone when it returns: exit handlers meet none. */
+static void test_free_joins(void **state)
+{
+	(void)state;
+	run(many_main);
+	assert_int_equal(work_free(), 0);
+	assert_int_equal(threads_now(), 1);
 }
 
 /* Lanes */
@@ -299,6 +332,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancelled_before, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hung_jobs_do_not_stop_others, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_free_joins, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_free_with_a_hung_job, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_lane, setup, teardown),
 	};
