@@ -81,7 +81,7 @@ const struct conf_key conf_keys_server[] = {
 	{.name = "tls", .type = &conf_type_map, .where = CONNECTION, .sub = tls_keys, .offset = AT(conf_server, tls),
 		.does = "encryption of connections"},
 	{.name = "fence", .type = &conf_type_fence, .where = CONNECTION, .preset = "read_only",
-		.does = "what keeps applications from writing; of a list, all must hold"},
+		.does = "what keeps applications from writing; of a list all must hold, read_only among them"},
 	{.name = "boots_fenced", .type = &conf_type_tristate, .where = CONNECTION,
 		.offset = AT(conf_server, boots_fenced), .does = "whether a restart leaves the server refusing writes"},
 	{0},

@@ -51,8 +51,8 @@ static bool follows(const struct server *s, const struct server *m, char *why, s
 		l->last_error);
 	UNLESS(l->applied == m->nlog, "%s is behind %s: %d of %d", s->name, m->name, l->applied, m->nlog);
 	UNLESS(gtid_equal(&s->state, &m->state), "the logs of %s and %s differ", s->name, m->name);
-	UNLESS(!memcmp(s->data, m->data, (size_t)w.nwrites), "the data of %s and %s differ", s->name,
-		m->name);
+	UNLESS(!w.nwrites || !memcmp(s->data, m->data, (size_t)w.nwrites), "the data of %s and %s differ",
+		s->name, m->name);
 	return true;
 }
 

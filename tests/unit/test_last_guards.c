@@ -104,22 +104,22 @@ static void test_endpoint_not_switched(void **state)
 
 /* --- the proof of old --- */
 
-static struct node_proof proof_at(uint64_t pos)
+static void proof_at(struct node_proof *p, uint64_t pos)
 {
-	struct node_proof p = {.read_only = true, .holds_lock = true};
-
-	str_copy(p.position.file, sizeof(p.position.file), "binlog.000007");
-	p.position.pos = pos;
-	return p;
+	memset(p, 0, sizeof(*p));
+	p->read_only = p->holds_lock = true;
+	str_copy(p->position.file, sizeof(p->position.file), "binlog.000007");
+	p->position.pos = pos;
 }
 
 static void test_proof(void **state)
 {
-	struct facts_account legacy = {.user = "legacy", .host = "%"};
-	struct node_proof p = proof_at(100);
+	static struct facts_account legacy = {.user = "legacy", .host = "%"};
+	static struct node_proof p;
 	struct err err = {0};
 
 	(void)state;
+	proof_at(&p, 100);
 	assert_int_equal(guard_judge(flip, &p, &err), 0); /* the first good one is the final position */
 	assert_true(flip->has_final);
 	assert_int_equal(flip->final.pos, 100);
@@ -134,7 +134,7 @@ static void test_proof(void **state)
 	refused(guard_judge(flip, &p, &err), -EPERM, &err, "source: somebody has opened it (read_only is 0)");
 
 	/* A server without GTID state: file and position alone say whether it moved. */
-	p = proof_at(101);
+	proof_at(&p, 101);
 	err_clear(&err);
 	refused(guard_judge(flip, &p, &err), -ESTALE, &err,
 		"source: its position moved after the final one: binlog.000007:101, not binlog.000007:100");
