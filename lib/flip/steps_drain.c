@@ -205,7 +205,8 @@ int MAY_WAIT drain_still(struct flip *f, struct err *err)
 		return rc;
 	drain_obstacle(f, o, n, drain_lag_ms(o, n), obstacle, sizeof(obstacle));
 	if (!obstacle[0] && f->kill_late && bypass_connected(f, o))
-		(void)snprintf(obstacle, sizeof(obstacle), "an account that walks through the fence has connected");
+		(void)snprintf(
+			obstacle, sizeof(obstacle), "an account that walks through the fence has connected");
 	if (!obstacle[0])
 		return 0;
 	err_server(err, f->old_side.server->conf->name);
