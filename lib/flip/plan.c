@@ -55,17 +55,22 @@ static void plan_endpoints(struct plan *p, const char *step, enum conf_order ord
 
 static void plan_hooks(struct plan *p, const char *step, const struct conf_list *l)
 {
+	char name[200];
+
 	for (int i = 0; i < l->n; i++)
-		plan_add(p, step, NULL, l->v[i][0] == '/' ? "exec" : "http", l->v[i]);
+		plan_add(p, step, NULL, l->v[i][0] == '/' ? "exec" : "http",
+			conf_hook_name(l->v[i], name, sizeof(name)));
 }
 
 static void plan_fence(struct plan *p, const char *step, enum conf_side side, bool close)
 {
 	const struct conf_server *s = &p->c->conf->side[side];
+	char name[200];
 
 	for (int i = 0; i < s->nfences; i++) {
 		if (s->fences[i].kind == CONF_FENCE_HOOK)
-			plan_add(p, step, conf_side_name(side), "exec", s->fences[i].hook_path);
+			plan_add(p, step, conf_side_name(side), "exec",
+				conf_hook_name(s->fences[i].hook_path, name, sizeof(name)));
 		else if (close)
 			plan_sql(p, step, side, NODE_TEXT_FENCE, p->c->conf->policy.fence_timeout_ms);
 	}
