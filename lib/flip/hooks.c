@@ -13,12 +13,14 @@ int MAY_WAIT hooks_run(
 	for (int i = 0; i < hooks->n; i++) {
 		struct err why = {0};
 		enum act act;
+		char name[200];
 
-		fiber_doing("hook %s (%s)", hooks->v[i], action);
+		(void)conf_hook_name(hooks->v[i], name, sizeof(name));
+		fiber_doing("hook %s (%s)", name, action);
 		act = hook_run(hooks->v[i], action, &f->ctx, flip_deadline(HOOK_LIMIT_MS), &why);
 		if (act == ACT_DONE)
 			continue;
-		err_wrap(&why, "hook %s (%s)", hooks->v[i], action);
+		err_wrap(&why, "hook %s (%s)", name, action);
 		if (must) {
 			*err = why;
 			return why.code == -ECANCELED ? -ECANCELED : -EREMOTEIO;

@@ -8,6 +8,7 @@
  *     closing         row is being closed by us                           word      an operator's
  *     predicted       blackout, by a rehearsal                            trial     timed, says nothing
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,28 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
+/* The kinds there are, and the key of the position that one must carry. What is not here is damage to a later
+ * life. */
+static const struct {
+	const char *kind, *position;
+} kinds[] = {{"requested", NULL}, {"begin", NULL}, {"end", NULL}, {"session", NULL}, {"row", NULL},
+	{"noted", NULL}, {"hooks", NULL}, {"fence", "baseline"}, {"position", "final"}, {"endpoint", NULL},
+	{"killed", NULL}, {"intent", "final"}, {"revoke", NULL}, {"opened", NULL}, {"closing", NULL},
+	{"decide", NULL}, {"word", NULL}, {"predicted", NULL}, {"trial", NULL}, {"warning", NULL}};
+
+static size_t kind_find(const char *kind)
+{
+	size_t k = 0;
+
+	while (k < COUNT_OF(kinds) && !str_eq(kinds[k].kind, kind))
+		k++;
+	return k;
+}
+
 int MAY_WAIT jn_write(
 	struct flip *f, const char *kind, const char *step, struct wire *data, bool durable, struct err *err)
 {
+	assert(kind_find(kind) < COUNT_OF(kinds));
 	char *text = data ? wire_dump(data, 0) : xstrdup("{}");
 	int rc = journal_write(f->journal, f->id, kind, step, text, durable, err);
 
@@ -243,14 +263,6 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 
 /* --- damage --- */
 
-/* The kinds there are, and the key of the position that one must carry. */
-static const struct {
-	const char *kind, *position;
-} kinds[] = {{"requested", NULL}, {"begin", NULL}, {"end", NULL}, {"session", NULL}, {"row", NULL},
-	{"noted", NULL}, {"hooks", NULL}, {"fence", "baseline"}, {"position", "final"}, {"endpoint", NULL},
-	{"killed", NULL}, {"intent", "final"}, {"revoke", NULL}, {"opened", NULL}, {"closing", NULL},
-	{"decide", NULL}, {"word", NULL}, {"warning", NULL}, {"predicted", NULL}, {"trial", NULL}};
-
 static bool position_whole(const struct wire *o)
 {
 	static const char *const lists[] = {"binlog_pos", "binlog_state", "slave_pos", "current_pos"};
@@ -268,10 +280,8 @@ static bool position_whole(const struct wire *o)
 static const char *damage(const struct flip *f, const struct journal_record *r, const struct wire *d)
 {
 	struct session_mark m;
-	size_t k = 0;
+	size_t k = kind_find(r->kind);
 
-	while (k < COUNT_OF(kinds) && !str_eq(kinds[k].kind, r->kind))
-		k++;
 	if (k == COUNT_OF(kinds))
 		return "is of a kind that this flipd does not know";
 	if (wire_type(d) != WIRE_OBJECT || wire_get(d, "damaged"))

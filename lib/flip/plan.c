@@ -52,16 +52,20 @@ static void plan_endpoints(struct plan *p, const char *step, enum conf_order ord
 
 static void plan_hooks(struct plan *p, const char *step, const struct conf_list *l)
 {
+	char name[200];
+
 	for (int i = 0; i < l->n; i++)
-		plan_add(p, step, NULL, l->v[i][0] == '/' ? "exec" : "http", l->v[i]);
+		plan_add(p, step, NULL, l->v[i][0] == '/' ? "exec" : "http",
+			conf_hook_name(l->v[i], name, sizeof(name)));
 }
 
 /* Fences outside the server, in the order in which they are closed and opened. */
 static void plan_hook_fence(struct plan *p, const char *step, enum conf_side side, const struct conf_fence *f)
 {
-	const char *path = f->hook_path;
+	char name[200];
 
-	plan_add(p, step, conf_side_name(side), path[0] == '/' ? "exec" : "http", path);
+	plan_add(p, step, conf_side_name(side), f->hook_path[0] == '/' ? "exec" : "http",
+		conf_hook_name(f->hook_path, name, sizeof(name)));
 }
 
 static void plan_close(struct plan *p, enum conf_side side)

@@ -192,6 +192,10 @@ char *conf_print_cluster(const struct conf_cluster *);
 int conf_with_journaled_cluster(
 	const struct conf *now, const char *yaml, struct conf **ret, struct err *) MUSTCHECK;
 
+/* How a hook is called wherever it may be read: a program's path; of a URL "https://host", since a user
+ * before the host or what comes after it may be a token. Returns buf. */
+const char *conf_hook_name(const char *path, char *buf, size_t size);
+
 /* Names of enum values, as in the YAML. */
 const char *conf_side_name(enum conf_side); /* "source", "target" */
 const char *conf_flavor_name(enum conf_flavor);

@@ -2,6 +2,7 @@
 #include "lib/model/conf_priv.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -129,18 +130,41 @@ void conf_check_endpoint(struct conf_reader *rd, const struct conf_node *n, stru
 		conf_warn(rd, n, NULL, "comes with a later version; this one does not flip the cluster");
 }
 
+const char *conf_hook_name(const char *path, char *buf, size_t size)
+{
+	const char *scheme = strstr(path, "://");
+
+	if (path[0] == '/' || !scheme)
+		return str_copy(buf, size, path);
+	const char *host = scheme + 3;
+	size_t len = strcspn(host, "/?#");
+	const char *at = memrchr(host, '@', len);
+	const char *from = at ? at + 1 : host;
+
+	(void)snprintf(
+		buf, size, "%.*s%.*s", (int)(host - path), path, (int)(len - (size_t)(from - host)), from);
+	return buf;
+}
+
 /* The first that no other endpoint of the cluster has: one name may stand in two types, or in two views. */
 static const char *find_label(
 	struct conf_reader *rd, const struct conf_cluster *c, const struct conf_endpoint *e)
 {
 	const char *word = conf_endpoint_kinds[e->kind].word;
-	const char *name = e->kind == CONF_ENDPOINT_HOOK ? e->path : e->rr_name;
+	bool hook = e->kind == CONF_ENDPOINT_HOOK && e->path;
+	char host[200];
+	const char *name = hook ? conf_hook_name(e->path, host, sizeof(host)) : e->rr_name;
 	const char *where =
 		e->kind == CONF_ENDPOINT_DNS && e->servers.n ? e->servers.v[0] : e->hosted_zone_id;
 	const char *labels[3] = {arena_printf(rd->arena, "%s %s", word, name ? name : "")};
 
 	if (e->type)
 		labels[1] = arena_printf(rd->arena, "%s %s", labels[0], e->type);
+	if (hook && e->path[0] != '/') /* several may be on one host */
+		labels[1] = arena_printf(rd->arena, "%s #%d", labels[0], c->nendpoints + 1);
+	for (int j = 0; j < c->nendpoints; j++)
+		if (hook && str_eq(c->endpoints[j].path, e->path))
+			return NULL;
 	if (e->type && where)
 		labels[2] = arena_printf(rd->arena, "%s @%s", labels[1], where);
 	for (size_t i = 0; i < COUNT_OF(labels) && labels[i]; i++) {

@@ -114,7 +114,10 @@ static enum act MAY_WAIT hook_spread(struct endpoint *ep, const struct provider_
 
 static void hook_plan(const struct endpoint *ep, enum conf_side to, char *buf, size_t size)
 {
-	(void)snprintf(buf, size, "FLIPD_ACTION=switch FLIPD_TO=%s %s", conf_side_name(to), ep->conf->path);
+	char name[200];
+
+	(void)snprintf(buf, size, "FLIPD_ACTION=switch FLIPD_TO=%s %s", conf_side_name(to),
+		conf_hook_name(ep->conf->path, name, sizeof(name)));
 }
 
 extern const struct endpoint_ops endpoint_hook; /* for registry.c */

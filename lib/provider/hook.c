@@ -179,18 +179,6 @@ static enum act MAY_WAIT post(const char *url, const struct vars *v, int64_t dea
 	return act;
 }
 
-/* "https://host" of a URL: neither a user before the host nor what comes after it. */
-static void url_name(const char *url, char *buf, size_t size)
-{
-	const char *host = strstr(url, "://") + 3;
-	size_t len = strcspn(host, "/?#");
-	const char *at = memrchr(host, '@', len);
-	const char *from = at ? at + 1 : host;
-
-	(void)snprintf(
-		buf, size, "%.*s%.*s", (int)(host - url), url, (int)(len - (size_t)(from - host)), from);
-}
-
 enum act hook_run(const char *path, const char *action, const struct provider_ctx *ctx, int64_t deadline_us,
 	struct err *err)
 {
@@ -198,10 +186,7 @@ enum act hook_run(const char *path, const char *action, const struct provider_ct
 	struct vars v;
 	char name[200];
 
-	if (is_url)
-		url_name(path, name, sizeof(name));
-	else
-		(void)str_copy(name, sizeof(name), path);
+	(void)conf_hook_name(path, name, sizeof(name));
 	vars_fill(&v, action, ctx);
 	fiber_doing("hook %s %s", name, action);
 	enum act act = is_url ? post(path, &v, deadline_us, err) : run_program(path, &v, deadline_us, err);

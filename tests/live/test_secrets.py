@@ -4,11 +4,13 @@ its children wrote, showed or were given is searched for them."""
 import base64
 import glob
 import hashlib
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 
@@ -81,12 +83,23 @@ def spy(s):
         echo "$FLIPD_ACTION: said" """ % seen), seen
 
 
+class Webhook(http.server.BaseHTTPRequestHandler):
+    """Says no, so that there is something to warn of."""
+
+    def do_POST(self):
+        self.send_response(503)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
 def url_hook(s):
-    """Something that listens, so that the call of the URL goes through; its port."""
-    listener = socket.create_server((s.lab.address(80), 0))
-    s.stack.callback(listener.close)
-    listener.listen(16)
-    return listener
+    server = http.server.ThreadingHTTPServer((s.lab.address(80), 0), Webhook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    s.stack.callback(server.server_close)
+    s.stack.callback(server.shutdown)
+    return server.server_port
 
 
 def raw_control(path):
@@ -162,8 +175,7 @@ def test_planted_secrets_show_nowhere(scene_of):  # noqa: F811
     old, new = s.master, s.standby
     defaults, env, credential = planted(s)
     hook, spied = spy(s)
-    listener = url_hook(s)
-    url = "http://u:%s@%s:%d/%s" % (TOKEN, s.lab.address(80), listener.getsockname()[1], TOKEN)
+    url = "http://u:%s@%s:%d/%s" % (TOKEN, s.lab.address(80), url_hook(s), TOKEN)
     # The URL of a hook is no password: the configuration in the journal has it, logs and answers have not.
     search = Search(dict({u: s.lab.passwords[u] for u in ("flipd", "flipd_probe", "repl")}, tsig=s.lab.named.secret,
                          wrong=WRONG))
@@ -195,7 +207,7 @@ def test_planted_secrets_show_nowhere(scene_of):  # noqa: F811
     flip.end("done")
     daemon.wait_ready(old.name)
     look_at_answers([search, token], s, daemon)
-    s.flip(old)
+    assert any("503" in w for w in s.flip(old)["warnings"])
     daemon.wait_ready(new.name)
 
     # Replication's password does not fit any more: reverse_path says so in the server's words.

@@ -331,6 +331,27 @@ static void aliases_work(void **state)
 	conf_unref(conf);
 }
 
+/* What comes after a URL's host, or before it, may be a token: labels and messages have the host alone. */
+static void hooks_are_named_without_tokens(void **state)
+{
+	static const struct {
+		const char *path, *name;
+	} rows[] = {{"/usr/bin/h", "/usr/bin/h"}, {"https://h.example/T0KEN", "https://h.example"},
+		{"http://u:T0KEN@h:8080/x?T0KEN@y", "http://h:8080"}, {"http://h?T0KEN", "http://h"},
+		{"https://a@T0KEN@h#T0KEN", "https://h"}};
+	char buf[64];
+	struct conf *conf = load(ACCOUNTS "clusters: {c: {" SIDES
+					  ", endpoints: [hook: {path: 'https://h/T0KEN1'}, hook: {path: "
+					  "'https://h/T0KEN2'}]}}\n");
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		assert_string_equal(conf_hook_name(rows[i].path, buf, sizeof(buf)), rows[i].name);
+	assert_string_equal(conf->clusters[0].endpoints[0].label, "hook https://h");
+	assert_string_equal(conf->clusters[0].endpoints[1].label, "hook https://h #2");
+	conf_unref(conf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +363,7 @@ int main(void)
 		cmocka_unit_test(words),
 		cmocka_unit_test(fences),
 		cmocka_unit_test(endpoints),
+		cmocka_unit_test(hooks_are_named_without_tokens),
 		cmocka_unit_test(groups),
 		cmocka_unit_test(aliases_work),
 	};
