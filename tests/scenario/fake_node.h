@@ -13,7 +13,7 @@ struct session {
 	struct node *node;
 	struct server *server; /* a session may be closed after its node */
 	struct session_mark mark;
-	bool alive;
+	bool alive, busy;
 	int boots;
 };
 
