@@ -312,12 +312,11 @@ int flip_abort(struct flip *f, const char *why, struct err *err)
 	if (f->opened || presumed_open)
 		return err_set(err, -EALREADY, "too late: %s is open, or must be taken for open",
 			f->new_side.server->conf->name);
+	if (f->state != FLIP_RUNNING && f->state != FLIP_RECOVERING && !f->rolling_back)
+		return err_set(err, -ESRCH, "nothing runs");
+	f->aborting = true; /* and does not go forward after all */
 	if (f->rolling_back)
-		f->aborting = true; /* and does not go forward after all */
-	if (f->state != FLIP_RUNNING || f->rolling_back)
-		return f->rolling_back || f->state == FLIP_RECOVERING ? 0
-								      : err_set(err, -ESRCH, "nothing runs");
-	f->aborting = true;
+		return 0;
 	if (!f->stop_why[0])
 		str_copy(f->stop_why, sizeof(f->stop_why), why);
 	if (f->fiber)
