@@ -153,6 +153,7 @@ enum decide_next MAY_WAIT decide_resume(struct flip *f, const struct recover_dec
 	if (kill_left(f) == DECIDE_LATER)
 		return DECIDE_LATER;
 	f->has_final = false; /* taken anew, with the sessions gone */
+	f->fence_us = clock_us() - (clock_wall_ms() - f->fence_wall_ms) * 1000; /* it has gone on meanwhile */
 	return go_on(f, "coordinates");
 }
 

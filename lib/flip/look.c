@@ -159,8 +159,8 @@ static int64_t budget_end(const struct flip *f)
 		return f->fence_us + whole;
 	/* Applications have waited while flipd was dead, too. What new has by now is seen in any case. */
 	left = whole - (clock_wall_ms() - f->fence_wall_ms) * 1000 + (clock_us() - f->look_since_us);
-	if (left > whole) /* the clock was set */
-		left = whole;
+	if (left > whole) /* the clock was set back: nobody knows how long they have waited */
+		left = 0;
 	return f->look_since_us + (left > REACH_LEAST_MS * 1000 ? left : REACH_LEAST_MS * 1000);
 }
 
@@ -182,6 +182,14 @@ static bool MAY_WAIT look_reachable(struct flip *f, struct look *l)
 			return false;
 	} while (clock_us() < end);
 	return false;
+}
+
+/* max_blackout is not over, counted by the clock: one that was set back does not tell. */
+static bool in_time(const struct flip *f)
+{
+	int64_t gone_ms = clock_wall_ms() - f->fence_wall_ms;
+
+	return gone_ms >= 0 && gone_ms < f->policy.max_blackout_ms;
 }
 
 void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *ret)
@@ -214,5 +222,5 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered &&
 		      ret->phase == RECOVER_FENCED && !f->aborting && !f->intent && l->old_view.seen.up &&
 		      !l->old_view.seen.writable && !l->old_view.seen.beyond && closed && f->has_final &&
-		      clock_wall_ms() - f->fence_wall_ms < f->policy.max_blackout_ms;
+		      in_time(f);
 }

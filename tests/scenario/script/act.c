@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/base/clock.h"
 #include "tests/scenario/fake_loop.h"
 
 struct flip_word pending_word;
@@ -142,6 +143,17 @@ static void do_journal(struct trigger *t)
 
 /* --- the rest of the world --- */
 
+static int64_t flipd_wall_ms(void)
+{
+	return vtime_wall_ms() + w.clock_off_ms;
+}
+
+static void do_clock(struct trigger *t)
+{
+	w.clock_off_ms = t->arg ? -t->arg_us / 1000 : t->arg_us / 1000;
+	clock_replace(vtime_us, flipd_wall_ms);
+}
+
 static void do_dns(struct trigger *t)
 {
 	if (!strcmp(t->fault_op, "third"))
@@ -239,6 +251,12 @@ static void parse_dns(struct trigger *t, const struct words *l, int i)
 		t->arg_us = words_us(word(l, i + 1));
 }
 
+static void parse_clock(struct trigger *t, const struct words *l, int i)
+{
+	t->arg = !strcmp(word(l, i), "back");
+	t->arg_us = words_us(word(l, i + 1));
+}
+
 static void parse_hook(struct trigger *t, const struct words *l, int i)
 {
 	str_copy(t->fault_op, sizeof(t->fault_op), word(l, i + 1));
@@ -304,6 +322,7 @@ static const struct action {
 	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND */
 	{"dns", parse_dns, do_dns},		/* third | lost N | slow DURATION */
 	{"spread", parse_server_time, do_spread}, {"hook", parse_hook, do_hook}, /* fails POINT */
+	{"clock", parse_clock, do_clock},	/* back|forth DURATION: of flipd's host */
 	{"resolve", parse_resolve, do_resolve}, /* SERVER dead|fenced [accept-loss] | as-it-is */
 };
 

@@ -7,7 +7,8 @@
  *     writers N    apply DURATION    restarts SERVER open|closed    seed N
  *     WHEN: ACTION
  *     expect outcome A|B   expect writable SERVER|none   expect journal KIND ...   expect no journal KIND
- *     expect warning TEXT  expect error TEXT  expect blackout below DURATION  expect lives N  expect fault
+ *     expect warning TEXT  expect error TEXT  expect blackout below DURATION  expect lives N
+ *     expect dark below DURATION (no side takes writes)  expect fault
  *     expect predicted yes|no
  *     allow stuck|unended|hands|loss|foreign
  *
