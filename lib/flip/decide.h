@@ -16,6 +16,7 @@ struct look_side {
 	uint64_t beyond;	 /* how many transactions of its own beyond the journaled position */
 	struct gtid first;	 /* the first of them */
 	bool foreign;
+	bool row_closed; /* by this flip, the last that it did */
 	struct err err; /* why it is out of reach */
 };
 

@@ -330,9 +330,14 @@ static enum decide_next MAY_WAIT act_wait(struct flip *f, const struct recover_d
 /* Of an ended flip nothing is recovered: the watcher's guard speaks of it. */
 static enum decide_next MAY_WAIT act_ended(struct flip *f, const struct recover_decision *d, struct look *l)
 {
-	(void)d;
+	enum recover_phase phase = jn_phase(f);
+
 	(void)l;
-	(void)f;
+	if (phase != RECOVER_OPENED)
+		stop_reason(f, d->why);
+	decide_end(f, phase == RECOVER_OPENED		 ? FLIP_DONE
+		      : phase == RECOVER_BEFORE_FENCE ? FLIP_ABORTED
+						      : FLIP_ROLLED_BACK);
 	return DECIDE_ENDED;
 }
 

@@ -49,6 +49,7 @@ static int MAY_WAIT look_row(struct flip *f, struct flip_side *s, struct look_si
 		v->err = err;
 		return flip_rc(act, &err);
 	}
+	v->row_closed = act == ACT_DONE && str_eq(row.state, "closed") && f->closing;
 	if (act == ACT_DONE && str_eq(row.state, "closed") && !f->closing)
 		v->foreign = true;
 	if (act == ACT_DONE && !str_eq(row.journal, journal_id(f->journal)))
@@ -195,7 +196,9 @@ static bool in_time(const struct flip *f)
 void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->phase = jn_phase(f);
+	/* Its row closed by itself it was over, and only its outcome is not in the journal. Masters may have
+	 * changed since. */
+	ret->phase = l->old_view.row_closed || l->new_view.row_closed ? RECOVER_ENDED : jn_phase(f);
 	ret->old_side = l->old_view.seen;
 	ret->new_side = l->new_view.seen;
 	ret->foreign = l->old_view.foreign || l->new_view.foreign;
