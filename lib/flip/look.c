@@ -57,16 +57,42 @@ static int MAY_WAIT look_row(struct flip *f, struct flip_side *s, struct look_si
 	return 0;
 }
 
+/*
+ * A server that was restored, or has lost the end of its log in a crash, lacks what it had acknowledged:
+ * closed, it is not the one that this flip closed, and is out of reach until an operator has seen to it. Once
+ * new serves nothing depends on it, and old may be a server that was seeded anew.
+ */
+static bool log_is_short(struct flip *f, struct look_side *v, const struct facts_position *base)
+{
+	const struct facts_position *now = &v->proof.position;
+	char text[256];
+
+	if (!v->proof.read_only || jn_phase(f) == RECOVER_OPENED ||
+		gtid_reached(&now->binlog_state, &base->binlog_state))
+		return false;
+	err_hint(&v->err,
+		"it was restored, or lost the end of its log in a crash; if the other side has everything, "
+		"say: "
+		"flipctl resolve %s --side %s --as dead",
+		f->conf->name, conf_side_name(v->side->side));
+	err_set(&v->err, -ESTALE, "%s: its log does not hold the journaled position %s",
+		v->side->server->conf->name, gtid_format(&base->binlog_state, text, sizeof(text)));
+	return true;
+}
+
 static void judge_side(struct flip *f, struct look_side *v)
 {
 	const struct facts_position *now = &v->proof.position;
-	bool old = v->side == &f->old_side;
+	bool old = v->side == &f->old_side, has_base = old ? f->has_final : f->has_baseline;
 	const struct facts_position *base = old ? &f->final : &f->baseline;
+
+	if (has_base && log_is_short(f, v, base))
+		return;
 
 	v->seen.up = true;
 	v->seen_us = clock_us();
 	v->seen.writable = !v->proof.read_only;
-	if (old ? f->has_final : f->has_baseline)
+	if (has_base)
 		v->beyond = gtid_own_beyond(
 			&now->binlog_state, &base->binlog_state, v->side->identity.server_id, &v->first);
 	v->seen.beyond = v->beyond > 0;

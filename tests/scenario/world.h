@@ -336,6 +336,7 @@ int op_prove(struct stmt *);
 
 /* world_repl.c */
 void log_append(struct server *, struct gtid, int kind, int64_t value);
+void log_lose(struct server *, int n);
 void log_write(struct server *, int kind, int64_t value); /* as the server's own next transaction */
 void link_set(struct server *, int master, bool use_gtid, int at_entry);
 void link_start(struct server *);

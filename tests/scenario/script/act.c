@@ -66,6 +66,11 @@ static void do_write(struct trigger *t)
 	log_write(server_of(t), ENTRY_HAND, 0);
 }
 
+static void do_lose(struct trigger *t)
+{
+	log_lose(server_of(t), t->arg);
+}
+
 static void do_lock(struct trigger *t)
 {
 	struct wsession *x = server_connect(server_of(t), "flipd");
@@ -219,6 +224,12 @@ static void parse_kill(struct trigger *t, const struct words *l, int i)
 	t->arg_us = strcmp(word(l, i + 1), "forever") ? words_us(word(l, i + 2)) : -1;
 }
 
+static void parse_lose(struct trigger *t, const struct words *l, int i)
+{
+	parse_server(t, l, i);
+	t->arg = atoi(word(l, i + 1));
+}
+
 static void parse_server_time(struct trigger *t, const struct words *l, int i)
 {
 	parse_server(t, l, i);
@@ -311,6 +322,7 @@ static const struct action {
 	{"partition", parse_server_time, do_partition}, /* SERVER DURATION|forever */
 	{"open", parse_server, do_open},		/* SERVER, by hand */
 	{"close", parse_server, do_close}, {"write", parse_server, do_write},
+	{"lose", parse_lose, do_lose},			    /* SERVER N: the last N transactions of its log */
 	{"lock", parse_server, do_lock},		    /* by a flipd of another host */
 	{"slow", parse_server_time, do_slow},		    /* SERVER DURATION */
 	{"apply", parse_server_time, do_apply},		    /* SERVER DURATION, for each transaction */
