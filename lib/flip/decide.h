@@ -17,7 +17,7 @@ struct look_side {
 	struct gtid first;	 /* the first of them */
 	bool foreign;
 	bool row_closed; /* by this flip, the last that it did */
-	struct err err; /* why it is out of reach */
+	struct err err;	 /* why it is out of reach */
 };
 
 struct look {

@@ -335,7 +335,7 @@ static enum decide_next MAY_WAIT act_ended(struct flip *f, const struct recover_
 	(void)l;
 	if (phase != RECOVER_OPENED)
 		stop_reason(f, d->why);
-	decide_end(f, phase == RECOVER_OPENED		 ? FLIP_DONE
+	decide_end(f, phase == RECOVER_OPENED	      ? FLIP_DONE
 		      : phase == RECOVER_BEFORE_FENCE ? FLIP_ABORTED
 						      : FLIP_ROLLED_BACK);
 	return DECIDE_ENDED;

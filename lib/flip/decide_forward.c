@@ -205,6 +205,8 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 	struct err err = {0};
 	bool open = l->new_view.seen.writable;
 
+	if (f->mismatch)
+		return decide_stuck(f, d, l);
 	if (!l->old_view.seen.up)
 		return decide_forward_blind(f, d, l);
 	if (kill_left(f) == DECIDE_LATER)
@@ -238,7 +240,8 @@ enum decide_next MAY_WAIT decide_forward_blind(
 	struct err err = {0};
 	bool applied;
 
-	(void)d;
+	if (f->mismatch)
+		return decide_stuck(f, d, l);
 	if (opened_early(f, l, &err))
 		return decide_failed(f, "new took writes before it had all of old's", &err);
 	applied = relay_applied(f);

@@ -68,7 +68,10 @@ static void do_write(struct trigger *t)
 
 static void do_lose(struct trigger *t)
 {
-	log_lose(server_of(t), t->arg);
+	if (t->arg)
+		log_lose(server_of(t), t->arg);
+	else
+		server_of(t)->row = -1;
 }
 
 static void do_lock(struct trigger *t)
@@ -322,10 +325,10 @@ static const struct action {
 	{"partition", parse_server_time, do_partition}, /* SERVER DURATION|forever */
 	{"open", parse_server, do_open},		/* SERVER, by hand */
 	{"close", parse_server, do_close}, {"write", parse_server, do_write},
-	{"lose", parse_lose, do_lose},			    /* SERVER N: the last N transactions of its log */
-	{"lock", parse_server, do_lock},		    /* by a flipd of another host */
-	{"slow", parse_server_time, do_slow},		    /* SERVER DURATION */
-	{"apply", parse_server_time, do_apply},		    /* SERVER DURATION, for each transaction */
+	{"lose", parse_lose, do_lose},		/* SERVER N: the end of its log | row: the flip's */
+	{"lock", parse_server, do_lock},	/* by a flipd of another host */
+	{"slow", parse_server_time, do_slow},	/* SERVER DURATION */
+	{"apply", parse_server_time, do_apply}, /* SERVER DURATION, for each transaction */
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
 	{"client", parse_client, do_client},		    /* blocker DURATION | locker | bypass */
 	{"crash", parse_machine, do_crash},		    /* [machine] */
