@@ -16,7 +16,8 @@ struct look_side {
 	uint64_t beyond;	 /* how many transactions of its own beyond the journaled position */
 	struct gtid first;	 /* the first of them */
 	bool foreign;
-	struct err err; /* why it is out of reach */
+	bool row_closed; /* by this flip, the last that it did */
+	struct err err;	 /* why it is out of reach */
 };
 
 struct look {

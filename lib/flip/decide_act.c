@@ -324,6 +324,20 @@ static enum decide_next MAY_WAIT act_wait(struct flip *f, const struct recover_d
 	return DECIDE_LATER;
 }
 
+/* Of an ended flip nothing is recovered: the watcher's guard speaks of it. */
+static enum decide_next MAY_WAIT act_ended(struct flip *f, const struct recover_decision *d, struct look *l)
+{
+	enum recover_phase phase = jn_phase(f);
+
+	(void)l;
+	if (phase != RECOVER_OPENED)
+		stop_reason(f, d->why);
+	decide_end(f, phase == RECOVER_OPENED	      ? FLIP_DONE
+		      : phase == RECOVER_BEFORE_FENCE ? FLIP_ABORTED
+						      : FLIP_ROLLED_BACK);
+	return DECIDE_ENDED;
+}
+
 enum decide_next MAY_WAIT decide_act(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	typedef enum decide_next (*act_fn)(struct flip *, const struct recover_decision *, struct look *);
@@ -344,10 +358,11 @@ enum decide_next MAY_WAIT decide_act(struct flip *f, const struct recover_decisi
 		[RECOVER_DO_OPEN_OLD_LOSS] = act_open_old_loss,
 		[RECOVER_DO_WAIT] = act_wait,
 		[RECOVER_DO_STUCK] = decide_stuck,
+		[RECOVER_DO_ALARM] = act_ended,
+		[RECOVER_DO_CLOSE_LAST] = act_ended,
+		[RECOVER_DO_NOTHING] = act_ended,
 	};
 
-	/* Of an ended flip, which has the other actions, nothing is recovered. */
-	assert(d->action < COUNT_OF(acts) && acts[d->action]);
 	sess_tag(f, "decide");
 	return acts[d->action](f, d, l);
 }

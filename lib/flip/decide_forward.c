@@ -157,6 +157,7 @@ enum decide_next MAY_WAIT decide_resume(struct flip *f, const struct recover_dec
 	if (kill_left(f) == DECIDE_LATER)
 		return DECIDE_LATER;
 	f->has_final = false; /* taken anew, with the sessions gone */
+	f->fence_us = clock_us() - (clock_wall_ms() - f->fence_wall_ms) * 1000; /* it has gone on meanwhile */
 	return go_on(f, "coordinates");
 }
 
@@ -208,18 +209,20 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 	struct err err = {0};
 	bool open = l->new_view.seen.writable;
 
+	if (f->mismatch)
+		return decide_stuck(f, d, l);
 	if (!l->old_view.seen.up)
 		return decide_forward_blind(f, d, l);
 	if (kill_left(f) == DECIDE_LATER)
 		return DECIDE_LATER;
 	if (!f->opened && (open || l->new_view.seen.beyond) && !tail_applied(f, &err))
 		return tail_missing(f, d, l, &err);
-	guard_start(f);
 	if (open && (open_other_fences(f, &err) < 0 || open_confirmed(f, &err) < 0))
 		return decide_failed(f, "new is open, but not every fence of it", &err);
 	/* It had opened, and restarted closed: only it may ever open. */
 	if (!open && (f->opened || l->new_view.seen.beyond) && open_new_now(f, &err) < 0)
 		return decide_failed(f, "new could not be opened again", &err);
+	guard_start(f); /* go_on stops it again: it must not prove on a session that a look works with */
 	if (!f->opened)
 		return go_on(f, "open");
 	cluster_heartbeat_resume(f->cluster);
@@ -241,7 +244,8 @@ enum decide_next MAY_WAIT decide_forward_blind(
 	struct err err = {0};
 	bool applied;
 
-	(void)d;
+	if (f->mismatch)
+		return decide_stuck(f, d, l);
 	if (opened_early(f, l, &err))
 		return decide_failed(f, "new took writes before it had all of old's", &err);
 	applied = relay_applied(f);

@@ -145,7 +145,8 @@ struct flip {
 	struct err proof_err;
 	struct fiber_mutex proof_mutex; /* proofs and the opening share lock sessions */
 	struct fiber_cond prover_cond;
-	bool old_out; /* old is kept out: not made a replica */
+	bool old_out;  /* old is kept out: not made a replica */
+	bool mismatch; /* new serves and lacks what verify looked for: an operator decides */
 
 	/* budget and cancel */
 	struct fiber *fiber;  /* that runs flip_run or flip_recover */

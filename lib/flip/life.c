@@ -324,11 +324,9 @@ int flip_abort(struct flip *f, const char *why, struct err *err)
 			f->new_side.server->conf->name);
 	if (f->state != FLIP_RUNNING && f->state != FLIP_RECOVERING)
 		return err_set(err, -ESRCH, "nothing runs");
+	f->aborting = true; /* and does not go forward after all */
 	if (f->rolling_back)
-		f->aborting = true; /* and does not go forward after all */
-	if (f->state == FLIP_RECOVERING || f->rolling_back)
 		return 0;
-	f->aborting = true;
 	if (!f->stop_why[0])
 		str_copy(f->stop_why, sizeof(f->stop_why), why);
 	if (f->fiber)

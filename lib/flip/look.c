@@ -49,6 +49,7 @@ static int MAY_WAIT look_row(struct flip *f, struct flip_side *s, struct look_si
 		v->err = err;
 		return flip_rc(act, &err);
 	}
+	v->row_closed = act == ACT_DONE && str_eq(row.state, "closed") && f->closing;
 	if (act == ACT_DONE && str_eq(row.state, "closed") && !f->closing)
 		v->foreign = true;
 	if (act == ACT_DONE && !str_eq(row.journal, journal_id(f->journal)))
@@ -56,16 +57,42 @@ static int MAY_WAIT look_row(struct flip *f, struct flip_side *s, struct look_si
 	return 0;
 }
 
+/*
+ * A server that was restored, or has lost the end of its log in a crash, lacks what it had acknowledged:
+ * closed, it is not the one that this flip closed, and is out of reach until an operator has seen to it. Once
+ * new serves nothing depends on it, and old may be a server that was seeded anew.
+ */
+static bool log_is_short(struct flip *f, struct look_side *v, const struct facts_position *base)
+{
+	const struct facts_position *now = &v->proof.position;
+	char text[256];
+
+	if (!v->proof.read_only || jn_phase(f) == RECOVER_OPENED ||
+		gtid_reached(&now->binlog_state, &base->binlog_state))
+		return false;
+	err_hint(&v->err,
+		"it was restored, or lost the end of its log in a crash; if the other side has everything, "
+		"say: "
+		"flipctl resolve %s --side %s --as dead",
+		f->conf->name, conf_side_name(v->side->side));
+	err_set(&v->err, -ESTALE, "%s: its log does not hold the journaled position %s",
+		v->side->server->conf->name, gtid_format(&base->binlog_state, text, sizeof(text)));
+	return true;
+}
+
 static void judge_side(struct flip *f, struct look_side *v)
 {
 	const struct facts_position *now = &v->proof.position;
-	bool old = v->side == &f->old_side;
+	bool old = v->side == &f->old_side, has_base = old ? f->has_final : f->has_baseline;
 	const struct facts_position *base = old ? &f->final : &f->baseline;
+
+	if (has_base && log_is_short(f, v, base))
+		return;
 
 	v->seen.up = true;
 	v->seen_us = clock_us();
 	v->seen.writable = !v->proof.read_only;
-	if (old ? f->has_final : f->has_baseline)
+	if (has_base)
 		v->beyond = gtid_own_beyond(
 			&now->binlog_state, &base->binlog_state, v->side->identity.server_id, &v->first);
 	v->seen.beyond = v->beyond > 0;
@@ -159,8 +186,8 @@ static int64_t budget_end(const struct flip *f)
 		return f->fence_us + whole;
 	/* Applications have waited while flipd was dead, too. What new has by now is seen in any case. */
 	left = whole - (clock_wall_ms() - f->fence_wall_ms) * 1000 + (clock_us() - f->look_since_us);
-	if (left > whole) /* the clock was set */
-		left = whole;
+	if (left > whole) /* the clock was set back: nobody knows how long they have waited */
+		left = 0;
 	return f->look_since_us + (left > REACH_LEAST_MS * 1000 ? left : REACH_LEAST_MS * 1000);
 }
 
@@ -184,10 +211,20 @@ static bool MAY_WAIT look_reachable(struct flip *f, struct look *l)
 	return false;
 }
 
+/* max_blackout is not over, counted by the clock: one that was set back does not tell. */
+static bool in_time(const struct flip *f)
+{
+	int64_t gone_ms = clock_wall_ms() - f->fence_wall_ms;
+
+	return gone_ms >= 0 && gone_ms < f->policy.max_blackout_ms;
+}
+
 void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->phase = jn_phase(f);
+	/* Its row closed by itself it was over, and only its outcome is not in the journal. Masters may have
+	 * changed since. */
+	ret->phase = l->old_view.row_closed || l->new_view.row_closed ? RECOVER_ENDED : jn_phase(f);
 	ret->old_side = l->old_view.seen;
 	ret->new_side = l->new_view.seen;
 	ret->foreign = l->old_view.foreign || l->new_view.foreign;
@@ -214,5 +251,5 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered &&
 		      ret->phase == RECOVER_FENCED && !f->aborting && !f->intent && l->old_view.seen.up &&
 		      !l->old_view.seen.writable && !l->old_view.seen.beyond && closed && f->has_final &&
-		      clock_wall_ms() - f->fence_wall_ms < f->policy.max_blackout_ms;
+		      in_time(f);
 }

@@ -223,6 +223,7 @@ static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 		if (rc == 0)
 			rc = step_fence_undone(f, err);
 		runner_note_attempt(f);
+		f->fence_us = 0;
 	}
 	if (rc == 0)
 		rc = events_back(f, err);
@@ -235,10 +236,11 @@ static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 	return 0;
 }
 
+/* Told to stop meanwhile, the flip is one before the fence again. */
 static bool may_try_again(const struct flip *f, int row, int rc)
 {
-	return rc == -EAGAIN && row >= step_index("fence") && row <= step_index("coordinates") &&
-	       f->attempt < f->policy.fence_attempts;
+	return rc == -EAGAIN && !f->terminating && row >= step_index("fence") &&
+	       row <= step_index("coordinates") && f->attempt < f->policy.fence_attempts;
 }
 
 static int order_index(const struct flip *f, const char *name)

@@ -117,6 +117,22 @@ const struct facts_channel *channel_from_new(const struct flip *f, const struct 
 	return ch;
 }
 
+/* Restored, or without the end of its log after a crash: as a replica it would lack those writes in silence.
+ */
+static int old_is_short(struct flip *f, struct err *err)
+{
+	const char *old = f->old_side.server->conf->name;
+
+	f->old_out = true;
+	flip_warn(f,
+		"%s has lost transactions that it had before its final position: seed it anew from %s and "
+		"let it "
+		"replicate from there",
+		old, f->new_side.server->conf->name);
+	err_server(err, old);
+	return err_set(err, -ESTALE, "%s has lost transactions: it is kept out of replication", old);
+}
+
 int MAY_WAIT step_reverse(struct flip *f, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
@@ -136,6 +152,8 @@ int MAY_WAIT step_reverse(struct flip *f, struct err *err)
 	if (channel_from_new(f, facts)) /* an earlier life or try set it up: only start it */
 		return flip_rc(
 			node_start_replication(f->old_side.act, flip_deadline(REPLICATION_UP_MS), err), err);
+	if (!gtid_reached(&facts->position.binlog_state, &f->final.binlog_state))
+		return old_is_short(f, err);
 	way_back(f, &follow);
 	return flip_rc(node_follow(f->old_side.act, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
 }

@@ -307,6 +307,8 @@ int MAY_WAIT verify_marker(struct flip *f, struct err *err)
 	if (rc < 0)
 		return rc;
 	act = node_row_read(f->new_side.act, f->id, flip_deadline(ROUND_TRIP_MS), &row, err);
+	f->mismatch = f->opened && ((act == ACT_REFUSED && err->code == -ENOENT) ||
+					   (act == ACT_DONE && row.marker < (uint64_t)f->attempt));
 	if (act != ACT_DONE) {
 		err_wrap(err, "%s does not show the flip's marker row", name);
 		return flip_rc(act, err);

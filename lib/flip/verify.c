@@ -132,7 +132,9 @@ int MAY_WAIT verify_compare(struct flip *f, struct err *err)
 
 	if (f->policy.verify == CONF_VERIFY_NONE)
 		return 0;
-	rc = verify_tables(f, a, &tables, &n, err);
+	rc = sess_open(f, &f->old_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err); /* after a resume */
+	if (rc == 0)
+		rc = verify_tables(f, a, &tables, &n, err);
 	for (int i = 0; i < n && rc == 0; i++) {
 		int64_t left = f->policy.max_blackout_ms - (clock_us() - f->fence_us) / 1000;
 		if (fiber_cancelled() || left <= 0)

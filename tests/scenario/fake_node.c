@@ -134,8 +134,10 @@ static enum act MAY_WAIT await(struct session *s, struct stmt *m, int64_t deadli
 {
 	int rc = 0;
 
+	s->busy = true;
 	while (!m->answered && rc == 0)
 		rc = fiber_cond_wait(&m->cond, deadline_us);
+	s->busy = false;
 	if (!m->answered) {
 		m->life = -1; /* nobody waits for it any more */
 		if (m->fault == FAULT_LATE && m->session)
@@ -185,6 +187,9 @@ enum act MAY_WAIT ask(
 		violation("two statements at once on one session of %s, the second: %s", s->server->name,
 			op_name(m->op));
 	m->fault = flipd_calls(op_name(m->op), s->node->conf->name);
+	if (s->busy) /* db_query() asserts that it is not */
+		violation("%s on %s: two at once on session %llu", op_name(m->op), s->node->conf->name,
+			(unsigned long long)s->mark.id);
 	if (!s->alive) {
 		no_answer(s, err, -ENOTCONN, op_name(m->op));
 		return ACT_UNKNOWN;
@@ -276,6 +281,9 @@ void session_close(struct session *s)
 {
 	if (!s)
 		return;
+	if (s->busy)
+		violation("session %llu on %s is closed while it is used", (unsigned long long)s->mark.id,
+			s->node->conf->name);
 	if (s->alive)
 		hang_up(s);
 	free(s);

@@ -272,7 +272,8 @@ struct world {
 	struct flip *flip;
 	struct cluster *cluster;
 	int lives;
-	int64_t restart_us; /* a new life so long after a crash; 0 none */
+	int64_t clock_off_ms; /* flipd's host's clock was set by so much */
+	int64_t restart_us;   /* a new life so long after a crash; 0 none */
 	/* the k-th call */
 	int events, fault_at;
 	enum fault fault;
@@ -311,6 +312,7 @@ struct world {
 	bool rehearsal;			   /* what was begun is no flip: it may stop no write */
 	int64_t rest_since_us,
 		rest_most_us; /* no side's event scheduler runs: since when (0: one does), at most */
+	int64_t dark_since_us, dark_most_us; /* no side takes writes: the same */
 	bool ended;
 	char warnings[4096];
 	char *document;			     /* of the flip's end, whole; in the arena */
@@ -356,6 +358,7 @@ void server_poke_at(struct server *, int64_t at_us);
 void server_down(struct server *);
 void server_boot(struct server *, bool closed);
 void server_restart(struct server *, bool closed, int64_t down_us);
+void note_dark(void); /* whether a side takes writes may have changed */
 void server_set_read_only(struct server *, bool on, bool by_flipd, const char *how);
 /* Gives a statement to the session's server; it begins now. */
 void stmt_begin(struct wsession *, struct stmt *);
@@ -372,6 +375,7 @@ int op_prove(struct stmt *);
 
 /* world_repl.c */
 void log_append(struct server *, struct gtid, int kind, int64_t value);
+void log_lose(struct server *, int n);
 void log_write(struct server *, int kind, int64_t value); /* as the server's own next transaction */
 void link_set(struct server *, int master, bool use_gtid, int at_entry);
 void link_start(struct server *);

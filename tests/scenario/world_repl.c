@@ -76,6 +76,21 @@ void log_append(struct server *s, struct gtid g, int kind, int64_t value)
 	link_wake_all();
 }
 
+/* The end of its log is gone, as after a crash with sync_binlog=0 or from a backup. */
+void log_lose(struct server *s, int n)
+{
+	int keep = s->nlog > n ? s->nlog - n : 0;
+
+	note("%s has lost its last %d transactions", s->name, s->nlog - keep);
+	s->nlog = 0;
+	s->seq = 0;
+	s->state = (struct gtid_list){0};
+	if (s->data)
+		memset(s->data, 0, (size_t)w.cap_writes);
+	for (int i = 0; i < keep; i++)
+		log_append(s, s->log[i].gtid, (int)s->log[i].kind, s->log[i].value);
+}
+
 void log_write(struct server *s, int kind, int64_t value)
 {
 	log_append(s, (struct gtid){0, s->server_id, s->seq + 1}, kind, value);

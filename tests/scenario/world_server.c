@@ -241,6 +241,17 @@ void stmt_begin(struct wsession *x, struct stmt *m)
 
 /* --- the server as a whole --- */
 
+void note_dark(void)
+{
+	int64_t us = w.dark_since_us ? vtime_us() - w.dark_since_us : 0;
+
+	w.dark_most_us = us > w.dark_most_us ? us : w.dark_most_us;
+	if (writable_sides() > 0)
+		w.dark_since_us = 0;
+	else if (!w.dark_since_us)
+		w.dark_since_us = vtime_us();
+}
+
 void server_down(struct server *s)
 {
 	note("%s goes down", s->name);
@@ -252,6 +263,7 @@ void server_down(struct server *s)
 	s->link.generation++;
 	s->link.applying = s->link.io = false;
 	s->link.fetched = s->link.applied;
+	note_dark();
 }
 
 void server_boot(struct server *s, bool closed)
@@ -327,6 +339,7 @@ void server_set_read_only(struct server *s, bool on, bool by_flipd, const char *
 		judge_opening(s, how);
 	note("%s is %s (%s)", s->name, on ? "CLOSED" : "OPEN", how);
 	s->read_only = on;
+	note_dark();
 	s->nlog_at_fence = s->nlog;
 	s->state_at_fence = s->state;
 	if (!on) {

@@ -84,6 +84,14 @@ static void parse_row(struct trigger *t, const struct words *l, int i)
 	t->arg_server = words_server(words_at(l, i + 1));
 }
 
+static void do_lose(struct trigger *t)
+{
+	if (t->arg)
+		log_lose(server_of(t), t->arg);
+	else
+		server_of(t)->row = -1;
+}
+
 static void do_lock(struct trigger *t)
 {
 	struct wsession *x = server_connect(server_of(t), "flipd");
@@ -221,6 +229,17 @@ static void do_journal(struct trigger *t)
 
 /* --- the rest of the world --- */
 
+static int64_t flipd_wall_ms(void)
+{
+	return vtime_wall_ms() + w.clock_off_ms;
+}
+
+static void do_clock(struct trigger *t)
+{
+	w.clock_off_ms = t->arg ? -t->arg_us / 1000 : t->arg_us / 1000;
+	clock_replace(vtime_us, flipd_wall_ms);
+}
+
 static void do_dns(struct trigger *t)
 {
 	if (!strcmp(t->fault_op, "third"))
@@ -255,6 +274,12 @@ static void parse_kill(struct trigger *t, const struct words *l, int i)
 	parse_server(t, l, i);
 	t->arg = !strcmp(words_at(l, i + 1), "closed");
 	t->arg_us = strcmp(words_at(l, i + 1), "forever") ? words_us(words_at(l, i + 2)) : -1;
+}
+
+static void parse_lose(struct trigger *t, const struct words *l, int i)
+{
+	parse_server(t, l, i);
+	t->arg = atoi(words_at(l, i + 1));
 }
 
 static void parse_server_time(struct trigger *t, const struct words *l, int i)
@@ -318,6 +343,12 @@ static void parse_dns(struct trigger *t, const struct words *l, int i)
 		t->arg_us = words_us(words_at(l, i + 1));
 }
 
+static void parse_clock(struct trigger *t, const struct words *l, int i)
+{
+	t->arg = !strcmp(words_at(l, i), "back");
+	t->arg_us = words_us(words_at(l, i + 1));
+}
+
 static void parse_hook(struct trigger *t, const struct words *l, int i)
 {
 	str_copy(t->fault_op, sizeof(t->fault_op), words_at(l, i + 1));
@@ -361,9 +392,10 @@ static const struct action actions[] = {
 	{"partition", parse_server_time, do_partition}, /* SERVER DURATION|forever */
 	{"open", parse_server, do_open},		/* SERVER, by hand */
 	{"close", parse_server, do_close}, {"write", parse_server, do_write},
-	{"lock", parse_server, do_lock},		    /* by a flipd of another host */
-	{"slow", parse_server_time, do_slow},		    /* SERVER DURATION */
-	{"apply", parse_server_time, do_apply},		    /* SERVER DURATION, for each transaction */
+	{"lose", parse_lose, do_lose},		/* SERVER N: the end of its log | row: the flip's */
+	{"lock", parse_server, do_lock},	/* by a flipd of another host */
+	{"slow", parse_server_time, do_slow},	/* SERVER DURATION */
+	{"apply", parse_server_time, do_apply}, /* SERVER DURATION, for each transaction */
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
 	{"row", parse_row, do_row},			    /* closed|other SERVER */
 	{"cut-lock", parse_server, do_cut_lock},	    /* SERVER: the lock's session is killed */
@@ -380,6 +412,7 @@ static const struct action actions[] = {
 	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND */
 	{"dns", parse_dns, do_dns},		/* third | lost N | silent N | slow DURATION */
 	{"spread", parse_server_time, do_spread}, {"hook", parse_hook, do_hook}, /* fails POINT */
+	{"clock", parse_clock, do_clock}, /* back|forth DURATION: of flipd's host */
 };
 
 void act_parse(struct trigger *t, const struct words *l, int i)

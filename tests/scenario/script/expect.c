@@ -151,6 +151,13 @@ static void judge_rest(const struct words *e)
 		violation("events rested for %lld us", (long long)w.rest_most_us);
 }
 
+static void judge_dark(const struct words *e)
+{
+	note_dark();
+	if (w.dark_most_us > words_us(e->v[3]))
+		violation("no side took writes for %lld us", (long long)w.dark_most_us);
+}
+
 static void judge_lives(const struct words *e)
 {
 	if (w.lives != atoi(e->v[2]))
@@ -188,6 +195,7 @@ static const struct {
 	{"row", 3, judge_row},
 	{"blackout", 4, judge_blackout},
 	{"events", 4, judge_rest}, /* rest DURATION, at most */
+	{"dark", 4, judge_dark},   /* below DURATION, no side writable */
 	{"lives", 3, judge_lives},
 	{"hooks", 3, judge_hooks},
 	{"predicted", 3, judge_predicted},

@@ -3,16 +3,19 @@
  *
  *     for STEP lock flush ...            the script once for each word, put in for $STEP
  *     cluster gtid|file [replicas N]     set KEY VALUE     hook POINT     max_blackout DURATION
- *     fence SERVER outer|only-outer|security-group (the last has no adapter) (a fence outside the server,
- * beside read_only or alone) writers N    apply DURATION    seed N    scheduler    semi_sync    events N
- * group NAME endpoint none|after_open to source    max_lag DURATION    restart DURATION (of flipd)    until
- * DURATION (no end before) no-tables    last DURATION (of the world) no-heartbeat    account
- * bypass|probe-walks    differs SERVER N    foreign-row ID WHEN: ACTION expect outcome A|B   expect writable
- * SERVER|none   expect journal KIND ...   expect no journal KIND expect warning TEXT  expect error TEXT
- * expect failed STEP SERVER|-  expect hint TEXT expect blackout below DURATION   expect lives N   expect
- * hooks N   expect document TEXT expect answer TEXT (to an operator)   expect probe VIA   expect row STATE
- *     rehearse     rehearse first    instead of a flip, or before it
- *     expect predicted yes|no
+ *     fence SERVER outer|only-outer|security-group    outside the server; the last has no adapter
+ *     writers N    apply DURATION    seed N    scheduler    semi_sync    events N    group NAME
+ *     endpoint none|after_open    to source    max_lag DURATION    restart DURATION (of flipd)
+ *     until DURATION (no end before)    last DURATION (of the world)    no-tables    no-heartbeat
+ *     account bypass|probe-walks    differs SERVER N    foreign-row ID
+ *     restarts SERVER open|closed    rehearse [first] (instead of a flip, or before it)
+ *     WHEN: ACTION
+ *     expect outcome A|B   expect writable SERVER|none   expect journal KIND ...   expect no journal KIND
+ *     expect warning TEXT  expect error TEXT  expect failed STEP SERVER|-  expect hint TEXT
+ *     expect blackout below DURATION  expect dark below DURATION (no side takes writes)
+ *     expect lives N  expect hooks N  expect document TEXT  expect answer TEXT (to an operator)
+ *     expect probe VIA  expect row STATE  expect fault  expect predicted yes|no
+ *     expect events rest DURATION
  *     allow stuck|unended|hands|loss|foreign
  *
  * WHEN: at step NAME | at|after op NAME [SERVER] | at|after journal KIND | at DURATION, each with [+DURATION]
