@@ -73,6 +73,8 @@ static void MAY_WAIT decide_begin(struct flip *f)
 		f->look_since_us = clock_us();
 	if (!f->opened)
 		f->rolling_back = true;
+	probe_allow(f->probe, f->from, false);
+	probe_allow(f->probe, f->to, f->opened);
 	f->cluster->heartbeat_paused = true; /* until a side is open for certain */
 }
 
