@@ -131,7 +131,8 @@ void MAY_WAIT decide_run(struct flip *f)
 		if (next == DECIDE_LATER && !decide_wait(f, pause_ms))
 			break;
 	}
-	cluster_heartbeat_resume(f->cluster);
+	if (f->state != FLIP_STUCK) /* flip_set_state() has seen to that */
+		cluster_heartbeat_resume(f->cluster);
 	fiber_unshield();
 }
 

@@ -117,6 +117,8 @@ static int op_heartbeat(struct stmt *m)
 		      (s->lock_holder == 0 || s->lock_holder == m->in->number);
 	if (m->out->yes) {
 		judge_own_write(s, "a heartbeat");
+		if (s->opened_by_other && s->index == w.to && !fake_journal_has("opened"))
+			violation("a heartbeat on %s, which flipd did not open", s->name);
 		log_write(s, ENTRY_BEAT, vtime_wall_ms());
 	}
 	return done(m);
