@@ -67,7 +67,8 @@ def strike(series, moment, begin, end=None, seconds=0.0, back=False):
     """A flip that begin() strikes at the moment, until end() some seconds later; back: new's applier stands still from
     `events` on, until the flip has ended. The flip's end, whether it was struck, and since when the fault is over."""
     with contextlib.ExitStack() as stack:
-        hold = stack.enter_context(series.applier_to_hold()) if back else None
+        holding, new = stack.enter_context(contextlib.ExitStack()), series.new
+        hold = holding.enter_context(series.applier_to_hold()) if back else None
         log = series.log_end()
         if series.lines:
             stack.enter_context(series.slow_blackout(log))
@@ -80,15 +81,20 @@ def strike(series, moment, begin, end=None, seconds=0.0, back=False):
             time.sleep(seconds)
             end()
         since = time.monotonic()
-        return end_of(series, child, log, since), struck, since
+
+        def release():  # one that came too late, or that a fault has ended, must not hold up what follows the opening
+            if back and new.running and series.openings.sides[new.name].open:
+                holding.close()
+        return end_of(series, child, log, since, meanwhile=release), struck, since
 
 
-def end_of(series, child, log, since, timeout=90):
+def end_of(series, child, log, since, timeout=90, meanwhile=lambda: None):
     """The flip's end, also when flipd was killed meanwhile. A master that boots closed while flipd had not closed it is
     opened by its operator: flipd says that it is not its own, and waits."""
     def over():
         if child.poll() is not None:
             return True
+        meanwhile()
         with open(series.daemon.log, errors="replace") as f:
             f.seek(log)
             if BOTH_CLOSED_BY_BOOT in f.read() and series.old.running and series.nobody_open():
