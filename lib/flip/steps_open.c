@@ -53,7 +53,6 @@ static void switch_fiber(void *arg)
 		act = ops->switch_to(ep, &w->f->ctx, w->to, w->deadline_us, &w->err);
 		if (act != ACT_UNKNOWN || w->err.code == -ECANCELED || clock_us() >= w->deadline_us)
 			break;
-		/* Told while it goes on, and after max_blackout has cut it short. */
 		flip_step_detail(w->f, "endpoints", "%s gave no answer and is asked again: %s",
 			w->f->conf->endpoints[w->index].label, err_text(&w->err));
 		struct err look = {0};

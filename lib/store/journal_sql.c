@@ -39,9 +39,8 @@ static const struct verb {
 #define FLIPS                                                                                                \
 	"SELECT id, cluster, grp, from_side, to_side, state, outcome, config, document, started_at_ms,"      \
 	" ended_at_ms, rehearsal FROM flip "
-#define NEWEST_FIRST " ORDER BY rowid DESC LIMIT ?2"
+#define NEWEST_FIRST " ORDER BY rowid DESC LIMIT ?2" /* as begun: times may go back with the clock */
 
-/* In the order in which they were begun, which is that of their rows: times may go back with the clock. */
 static const char *const queries[] = {
 	[JOURNAL_UNFINISHED] = FLIPS "WHERE state IS NOT 'ended' ORDER BY rowid LIMIT ?2",
 	[JOURNAL_HISTORY] = FLIPS NEWEST_FIRST,
