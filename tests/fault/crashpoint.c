@@ -10,7 +10,8 @@
  *     FLIPD_CRASH_FROM=start       count every commit of the process, for crashes in recovery; else see below
  *     FLIPD_CRASH_LOG=file         a line for each commit: "k full|normal verb:kind/step,..."
  *     FLIPD_GATE_HOLDS=word        when the first commit that holds it has returned, FLIPD_GATE is made, and
- *     FLIPD_GATE=file              the journal waits until somebody takes it away
+ *     FLIPD_GATE=file              the journal waits until somebody takes it away; once in a process, or
+ *     FLIPD_GATE_ARMED=file        each time that this file is there: it is taken away then
  *     FLIPD_CLOCK=file             the wall clock is set off by so many seconds as the file says now
  *
  * The journal (lib/store/journal_sql.c) commits by sqlite3_step() of a kept statement whose text is "COMMIT";
@@ -50,7 +51,7 @@
 static struct {
 	bool read, after;
 	long crash_at, fail_at;
-	const char *log, *crash_holds, *gate_holds, *gate;
+	const char *log, *crash_holds, *gate_holds, *gate, *armed;
 
 	bool full, counting, failed;
 	long commit;
@@ -80,6 +81,7 @@ static void read_environment(void)
 	point.log = getenv("FLIPD_CRASH_LOG");
 	point.gate_holds = getenv("FLIPD_GATE_HOLDS");
 	point.gate = getenv("FLIPD_GATE");
+	point.armed = getenv("FLIPD_GATE_ARMED");
 	point.read = true;
 }
 
@@ -169,14 +171,17 @@ static bool crashes_here(void)
 	return point.commit == point.crash_at || (point.crash_holds && holds_word(point.crash_holds));
 }
 
-/* Once in a process; a test that has gone away does not hold it for ever. */
+/* A test that has gone away does not hold it for ever. */
 static void pass_gate(void)
 {
 	int fd;
 
 	if (!point.gate || !point.gate_holds || !holds_word(point.gate_holds))
 		return;
-	point.gate_holds = NULL;
+	if (!point.armed)
+		point.gate_holds = NULL;
+	else if (unlink(point.armed) < 0)
+		return;
 	if ((fd = open(point.gate, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) < 0)
 		return;
 	(void)close(fd);

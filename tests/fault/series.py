@@ -63,6 +63,8 @@ class Series:
         if by_name:
             self.loads.append(lab.load(name="byname", writers=1, interval_ms=interval_ms, zone=zones[0],
                                        first_writer=writers))
+        if lines:
+            self.every_life.update(self.armable())
         self.openings = Openings(lab)
         return self
 
@@ -139,7 +141,8 @@ class Series:
 
     def start(self, daemon=None, **env):
         """flipd, with the crash shim where env asks for it."""
-        daemon, env = daemon or self.daemon, dict(self.every_life, **env)
+        daemon = daemon or self.daemon
+        env = dict({} if "FLIPD_GATE" in env else self.every_life, **env)  # a gate of the test's own is not armed
         words = ["%s=%s" % pair for pair in sorted(env.items())]
         if env:
             words.append("LD_PRELOAD=" + places.built("tests/fault/crashpoint.so"))
@@ -291,6 +294,21 @@ class Series:
     @property
     def gate(self):
         return os.path.join(self.daemon.dir, "gate")
+
+    @contextlib.contextmanager
+    def armed(self):
+        """For the next flip of a flipd that has armable() in its environment."""
+        with open(self.gate + ".armed", "w"):
+            pass
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.gate + ".armed")
+
+    def armable(self):
+        """The same for any flip of that life that begins while armed()."""
+        return dict(self.gated(), FLIPD_GATE_ARMED=self.gate + ".armed")
 
     def gated(self, **env):
         """The environment for start(), or up(), that makes the first flip of that life stand still there."""

@@ -72,9 +72,11 @@ def strike(series, moment, begin, end=None, seconds=0.0, back=False):
         log = series.log_end()
         if series.lines:
             stack.enter_context(series.slow_blackout(log))
+        if hold:
+            stack.enter_context(series.armed())
         child = series.client = series.flip()
         if hold:
-            series.at_log(" step=events ", hold, end=log)
+            series.at_gate(child, hold)
         text, having = moment_in_log(moment)
         struck = series.at_log(text, begin, end=log, having=having)
         if struck and end:
