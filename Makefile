@@ -98,8 +98,8 @@ $(FAULT_BIN): $(B)/tests/fault/journal_driver.o $(B)/libflipd.a
 	@echo "  LD   $@"
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libflipd.a $(PKG_LIBS)
 
-SHIM := $(B)/tests/fault/crashpoint.so
-$(SHIM): tests/fault/crashpoint.c
+SHIM := $(B)/tests/fault/crashpoint.so $(B)/tests/fault/impatient.so
+$(SHIM): $(B)/%.so: %.c
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	$(Q)$(CC) -std=c17 -D_GNU_SOURCE -O2 -g $(WARN) -fPIC -shared -o $@ $< -ldl -lpthread

@@ -101,12 +101,13 @@ static void MAY_WAIT read_last(struct server *server, const char *name)
 			"its past flips cannot be read: %s", err_text(&err));
 		return;
 	}
-	/* From the oldest on, so that the newest has the last word. */
-	for (int i = n - 1; i >= 0; i--) {
-		struct watched *w = server_find(server, name);
+	/* From the oldest on, so that the newest has the last word; one that ended in this life is newer
+	 * still. By the order in which they were begun: their times go back where the clock was set back. */
+	struct watched *w = server_find(server, name);
+	for (int i = w && !w->last_flip ? n - 1 : -1; i >= 0; i--) {
 		struct wire *document;
 
-		if (!w || !flips[i].document || flips[i].ended_at_ms < w->last_flip_at_ms ||
+		if (!flips[i].document ||
 			wire_parse(flips[i].document, strlen(flips[i].document), &document, NULL) < 0)
 			continue;
 		watch_remember(w, document);

@@ -108,10 +108,15 @@ struct probe_result {
 	int64_t last_old_at_ms, first_new_at_ms; /* wall; 0 never */
 	int64_t last_old_us, first_new_us;	 /* monotonic; 0 never */
 };
-/* Starts writing; old and new by side. NULL with err when no probe account is configured or via: none. */
+/* Starts writing on old, on new when it is allowed. NULL with err when no probe account is configured or via:
+ * none. */
 int MAY_WAIT probe_start(
 	struct cluster *, enum conf_side old_side, struct probe **ret, struct err *) MUSTCHECK;
 void MAY_WAIT probe_stop(struct probe *, struct probe_result *ret); /* frees */
+/* Whether that side may be open by flipd's word: nowhere else does the probe write. probe may be NULL. */
+void probe_allow(struct probe *, enum conf_side, bool may_write);
+/* It is opened just now: the probe writes for one interval, and on when it is allowed. */
+void probe_expect(struct probe *, enum conf_side);
 /* True once a write was accepted by new. */
 bool probe_seen_new(const struct probe *);
 /* The connection ids of its sessions by side (0 none): a flip's kill leaves them alone. probe may be NULL. */

@@ -2,6 +2,11 @@
  * probe: an outside view of a flip. It writes as an account that the fence stops, the way applications go: to
  * both servers ("servers"), or to whatever the first DNS endpoint names at that moment ("endpoint"). Its last
  * write accepted by old and its first accepted by new are the blackout that clients saw.
+ *
+ * It writes only on a side that may be open by flipd's own word: old until the fence is answered; new right
+ * after its opening was sent, which is before the write on any way, and again when the opening is confirmed.
+ * A side that a hand or a restart opened would take the write too, and that would be a transaction of its
+ * own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,6 +31,7 @@ struct probe {
 	enum conf_side old_side;
 	int64_t interval_us;
 	bool by_endpoint, stop;
+	int64_t until_us[2]; /* writes on that side are sent until then */
 	uint64_t seq;
 	struct probe_lane lane[2];
 	struct probe_result result;
@@ -66,12 +72,16 @@ static void MAY_WAIT lane_write(struct probe_lane *l)
 	struct err err = {0};
 	enum act act = ACT_UNKNOWN;
 
+	if (clock_us() >= l->probe->until_us[l->side])
+		return;
 	if (l->session && !session_alive(l->session)) {
 		session_close(l->session);
 		l->session = NULL;
 	}
 	if (!l->session && lane_open(l, &err) < 0)
 		l->session = NULL;
+	if (clock_us() >= l->probe->until_us[l->side])
+		return;
 	if (l->session)
 		act = node_probe_write(l->session, ++l->probe->seq, clock_us() + PROBE_LIMIT_US, &err);
 	probe_note(l->probe, l->side, act);
@@ -152,6 +162,7 @@ int MAY_WAIT probe_start(struct cluster *c, enum conf_side old_side, struct prob
 	p = xcalloc(1, sizeof(*p));
 	p->cluster = c;
 	p->old_side = old_side;
+	p->until_us[old_side] = CLOCK_FOREVER;
 	p->interval_us = policy->probe_interval_us;
 	p->by_endpoint = policy->probe_via == CONF_VIA_ENDPOINT && has_dns(c);
 	p->result.via = p->by_endpoint ? "endpoint" : "servers";
@@ -187,6 +198,18 @@ void MAY_WAIT probe_stop(struct probe *p, struct probe_result *ret)
 	if (ret)
 		*ret = p->result;
 	free(p);
+}
+
+void probe_allow(struct probe *p, enum conf_side side, bool may_write)
+{
+	if (p)
+		p->until_us[side] = may_write ? CLOCK_FOREVER : 0;
+}
+
+void probe_expect(struct probe *p, enum conf_side side)
+{
+	if (p)
+		p->until_us[side] = clock_us() + p->interval_us;
 }
 
 bool probe_seen_new(const struct probe *p)

@@ -73,6 +73,8 @@ static void MAY_WAIT decide_begin(struct flip *f)
 		f->look_since_us = clock_us();
 	if (!f->opened)
 		f->rolling_back = true;
+	probe_allow(f->probe, f->from, false);
+	probe_allow(f->probe, f->to, f->opened);
 	f->cluster->heartbeat_paused = true; /* until a side is open for certain */
 }
 
@@ -129,7 +131,8 @@ void MAY_WAIT decide_run(struct flip *f)
 		if (next == DECIDE_LATER && !decide_wait(f, pause_ms))
 			break;
 	}
-	cluster_heartbeat_resume(f->cluster);
+	if (f->state != FLIP_STUCK) /* flip_set_state() has seen to that */
+		cluster_heartbeat_resume(f->cluster);
 	fiber_unshield();
 }
 

@@ -104,6 +104,16 @@ struct flip *flip_new(struct cluster *c, struct journal *j, const struct flip_re
 	return f;
 }
 
+/* While a flip is stuck before its opening, what is open may be a hand's doing: a beat there would be a
+ * transaction of its own, and in the way of whatever the operator decides. */
+static void heartbeat_settle(struct flip *f)
+{
+	if (f->state == FLIP_STUCK && !f->opened)
+		f->cluster->heartbeat_paused = true;
+	else
+		cluster_heartbeat_resume(f->cluster);
+}
+
 /* Nothing is done before an operator has looked. */
 static void wait_for_resolve(struct flip *f, struct err *why)
 {
@@ -165,6 +175,8 @@ int MAY_WAIT flip_load(struct cluster *c, struct journal *j, const char *id, con
 		flip_read_past(f);
 	if (jn_replay(f, records, n, &why) < 0 || check_age(f, &why) < 0)
 		wait_for_resolve(f, &why);
+	if (f->state == FLIP_STUCK)
+		heartbeat_settle(f);
 	*ret = f;
 	return 0;
 }
@@ -229,7 +241,7 @@ void flip_set_state(struct flip *f, enum flip_state state)
 	f->state = state;
 	if (state == FLIP_ENDED || state == FLIP_STUCK) {
 		flip_close_sessions(f);
-		cluster_heartbeat_resume(f->cluster);
+		heartbeat_settle(f);
 	}
 }
 

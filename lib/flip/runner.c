@@ -232,6 +232,7 @@ static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 	fiber_stop(f->budget);
 	f->budget = NULL;
 	cluster_heartbeat_resume(f->cluster);
+	probe_allow(f->probe, f->from, true);
 	f->fence_issued = f->fence_answered = f->fence_refused = f->has_final = false;
 	return 0;
 }

@@ -173,6 +173,7 @@ int MAY_WAIT step_fence(struct flip *f, struct err *err)
 	fiber_cond_signal(&f->fence_cond);
 	for (int i = 0; i < old_conf->nfences && rc == 0; i++)
 		rc = close_one(f, &old_conf->fences[i], err);
+	probe_allow(f->probe, f->from, rc < 0);
 	f->fence_answered = rc == 0;
 	f->fence_refused = rc < 0;
 	fiber_cond_signal(&f->fence_cond);

@@ -53,6 +53,8 @@ static void switch_fiber(void *arg)
 		act = ops->switch_to(ep, &w->f->ctx, w->to, w->deadline_us, &w->err);
 		if (act != ACT_UNKNOWN || w->err.code == -ECANCELED || clock_us() >= w->deadline_us)
 			break;
+		flip_step_detail(w->f, "endpoints", "%s gave no answer and is asked again: %s",
+			w->f->conf->endpoints[w->index].label, err_text(&w->err));
 		struct err look = {0};
 		if (ops->look(ep, &w->f->ctx, w->deadline_us, &at, &look) == ACT_DONE && at == at_of(w->to)) {
 			act = ACT_DONE;
@@ -343,6 +345,7 @@ int MAY_WAIT open_confirmed(struct flip *f, struct err *err)
 		f->opened_us = clock_us();
 		f->opened_wall_ms = clock_wall_ms();
 		fiber_cond_signal(&f->opened_cond);
+		probe_allow(f->probe, f->to, true);
 		flip_emit_kept(f);
 		if (!f->recovered)
 			runner_note_attempt(f);
@@ -367,6 +370,8 @@ static enum act MAY_WAIT send_open(struct flip *f, const struct node_goal *goal,
 	int64_t left = budget_left_ms(f);
 	enum act act;
 
+	if (!f->open_sent)
+		probe_expect(f->probe, f->to);
 	f->open_sent = f->open_unknown = true;
 	if (f->guarded)
 		act = node_open_guarded(

@@ -39,10 +39,10 @@ static const struct verb {
 #define FLIPS                                                                                                \
 	"SELECT id, cluster, grp, from_side, to_side, state, outcome, config, document, started_at_ms,"      \
 	" ended_at_ms, rehearsal FROM flip "
-#define NEWEST_FIRST " ORDER BY started_at_ms DESC, id DESC LIMIT ?2"
+#define NEWEST_FIRST " ORDER BY rowid DESC LIMIT ?2" /* as begun: times may go back with the clock */
 
 static const char *const queries[] = {
-	[JOURNAL_UNFINISHED] = FLIPS "WHERE state IS NOT 'ended' ORDER BY started_at_ms, id LIMIT ?2",
+	[JOURNAL_UNFINISHED] = FLIPS "WHERE state IS NOT 'ended' ORDER BY rowid LIMIT ?2",
 	[JOURNAL_HISTORY] = FLIPS NEWEST_FIRST,
 	[JOURNAL_HISTORY_OF] = FLIPS "WHERE cluster = ?1 OR grp = ?1" NEWEST_FIRST,
 	[JOURNAL_FLIPS] = FLIPS "WHERE cluster = ?1 AND state = 'ended' AND rehearsal = 0" NEWEST_FIRST,

@@ -5,6 +5,9 @@
  *
  * One thread, epoll. Connections are not limited in bandwidth, and a chunk waits for its own time only.
  * SIGUSR1 stops all passing (what arrives is kept: a partition as TCP sees it), SIGUSR2 lets it pass again.
+ * SIGRTMIN stops only what clients send, SIGRTMIN+1 only what they are answered; SIGRTMIN+2 forgets what was
+ * kept, with its connections: both ends see them closed, as after a partition that lasted too long for TCP.
+ * SIGRTMIN+3 is no distance, SIGRTMIN+4 the given one again.
  * Prints "ready" when it listens.
  */
 #include <arpa/inet.h>
@@ -56,8 +59,8 @@ struct map {
 
 static struct map maps[MAPS_MAX];
 static int nmaps, epfd, sigfd;
-static int64_t delay_us = 20000;
-static bool stalled, ending;
+static int64_t given_us = 20000, delay_us;
+static bool keep_asks, keep_answers, ending; /* what clients send, and what they are answered */
 static LIST_HEAD(, link) links = LIST_HEAD_INITIALIZER(links);
 
 static int64_t now_us(void)
@@ -238,9 +241,10 @@ static int64_t links_pass(void)
 	int64_t now = now_us(), next = now + 1000000;
 	struct link *l = LIST_FIRST(&links);
 
-	while (l && !stalled) {
+	while (l) {
 		struct link *after = LIST_NEXT(l, next);
-		int64_t a = end_pass(&l->a, l, now), b = end_pass(&l->b, l, now);
+		int64_t a = keep_asks || l->dead ? INT64_MAX : end_pass(&l->a, l, now);
+		int64_t b = keep_answers || l->dead ? INT64_MAX : end_pass(&l->b, l, now);
 
 		next = a < next ? a : next;
 		next = b < next ? b : next;
@@ -251,18 +255,34 @@ static int64_t links_pass(void)
 	return next - now;
 }
 
+static void kept_break(void)
+{
+	struct link *l;
+
+	LIST_FOREACH(l, &links, next)
+	if ((keep_asks && !STAILQ_EMPTY(&l->a.queue)) || (keep_answers && !STAILQ_EMPTY(&l->b.queue)))
+		l->dead = true;
+}
+
 static void signals_read(void)
 {
 	struct signalfd_siginfo info;
+	int signo;
 
 	if (read(sigfd, &info, sizeof(info)) != sizeof(info))
 		return;
-	if (info.ssi_signo == SIGUSR1)
-		stalled = true;
-	else if (info.ssi_signo == SIGUSR2)
-		stalled = false;
-	else
-		ending = true;
+	signo = (int)info.ssi_signo;
+	if (signo == SIGRTMIN + 2)
+		kept_break();
+	else if (signo == SIGUSR1 || signo == SIGRTMIN)
+		keep_asks = true;
+	if (signo == SIGUSR1 || signo == SIGRTMIN + 1)
+		keep_answers = true;
+	if (signo == SIGUSR2)
+		keep_asks = keep_answers = false;
+	if (signo == SIGRTMIN + 3 || signo == SIGRTMIN + 4)
+		delay_us = signo == SIGRTMIN + 3 ? 0 : given_us;
+	ending = signo == SIGTERM || signo == SIGINT;
 }
 
 static void event_handle(void *what)
@@ -289,6 +309,8 @@ static void signals_open(void)
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
+	for (int i = 0; i < 5; i++)
+		sigaddset(&set, SIGRTMIN + i);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	sigfd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (sigfd < 0 || watch(sigfd, &sigfd) < 0)
@@ -302,9 +324,10 @@ int main(int argc, char **argv)
 	epfd = epoll_create1(EPOLL_CLOEXEC);
 	signals_open();
 	if (argc > 2 && strcmp(argv[1], "--ms") == 0) {
-		delay_us = (int64_t)(atof(argv[2]) * 1000);
+		given_us = (int64_t)(atof(argv[2]) * 1000);
 		first = 3;
 	}
+	delay_us = given_us;
 	for (int i = first; i < argc; i++) {
 		int n = map_open(argv[i]);
 

@@ -10,7 +10,9 @@
  *     FLIPD_CRASH_FROM=start       count every commit of the process, for crashes in recovery; else see below
  *     FLIPD_CRASH_LOG=file         a line for each commit: "k full|normal verb:kind/step,..."
  *     FLIPD_GATE_HOLDS=word        when the first commit that holds it has returned, FLIPD_GATE is made, and
- *     FLIPD_GATE=file              the journal waits until somebody takes it away
+ *     FLIPD_GATE=file              the journal waits until somebody takes it away; once in a process, or
+ *     FLIPD_GATE_ARMED=file        each time that this file is there: it is taken away then
+ *     FLIPD_CLOCK=file             the wall clock is set off by so many seconds as the file says now
  *
  * The journal (lib/store/journal_sql.c) commits by sqlite3_step() of a kept statement whose text is "COMMIT";
  * that call is what counts. Commits are counted from the first that holds the begin of a flip, "INSERT INTO
@@ -37,6 +39,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HOLDS_MOST 4000
@@ -47,7 +51,7 @@
 static struct {
 	bool read, after;
 	long crash_at, fail_at;
-	const char *log, *crash_holds, *gate_holds, *gate;
+	const char *log, *crash_holds, *gate_holds, *gate, *armed;
 
 	bool full, counting, failed;
 	long commit;
@@ -77,6 +81,7 @@ static void read_environment(void)
 	point.log = getenv("FLIPD_CRASH_LOG");
 	point.gate_holds = getenv("FLIPD_GATE_HOLDS");
 	point.gate = getenv("FLIPD_GATE");
+	point.armed = getenv("FLIPD_GATE_ARMED");
 	point.read = true;
 }
 
@@ -166,14 +171,17 @@ static bool crashes_here(void)
 	return point.commit == point.crash_at || (point.crash_holds && holds_word(point.crash_holds));
 }
 
-/* Once in a process; a test that has gone away does not hold it for ever. */
+/* A test that has gone away does not hold it for ever. */
 static void pass_gate(void)
 {
 	int fd;
 
 	if (!point.gate || !point.gate_holds || !holds_word(point.gate_holds))
 		return;
-	point.gate_holds = NULL;
+	if (!point.armed)
+		point.gate_holds = NULL;
+	else if (unlink(point.armed) < 0)
+		return;
 	if ((fd = open(point.gate, O_WRONLY | O_CREAT | O_CLOEXEC, 0644)) < 0)
 		return;
 	(void)close(fd);
@@ -241,4 +249,52 @@ int sqlite3_exec(
 	if (strncmp(sql, "PRAGMA synchronous = ", 21) == 0)
 		point.full = strncmp(sql + 21, "FULL", 4) == 0;
 	return real(db, sql, fn, arg, message);
+}
+
+/* Looked at anew each time: the clock is set while flipd runs. */
+static time_t set_off(void)
+{
+	const char *file = getenv("FLIPD_CLOCK");
+	char text[32] = "";
+	int fd = file ? open(file, O_RDONLY | O_CLOEXEC) : -1;
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	(void)close(fd);
+	return (time_t)strtol(text, NULL, 10);
+}
+
+int clock_gettime(clockid_t id, struct timespec *ret)
+{
+	static int (*real)(clockid_t, struct timespec *);
+	int rc;
+
+	if (!real)
+		*(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
+	rc = real(id, ret);
+	if (rc == 0 && (id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE))
+		ret->tv_sec += set_off();
+	return rc;
+}
+
+time_t time(time_t *ret)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	if (ret)
+		*ret = t.tv_sec;
+	return t.tv_sec;
+}
+
+int gettimeofday(struct timeval *ret, void *zone)
+{
+	struct timespec t;
+
+	(void)zone;
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	*ret = (struct timeval){.tv_sec = t.tv_sec, .tv_usec = t.tv_nsec / 1000};
+	return 0;
 }

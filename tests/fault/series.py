@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections import Counter
 
@@ -21,6 +22,9 @@ SUMMARY = []  # lines for the end of the run
 OUTCOMES = {"done", "rolled_back", "aborted"}
 WRITABLE_WITHIN_S = 10
 LINES = 20  # the first address of the lines that can be cut
+# Each way, from the fence on. In a blackout of less than 20 ms flipd tells of its steps only when it is over: with this
+# each is told of as it begins, and a fault that waits for the line strikes there.
+FAR_MS = 15
 POLICY = {"heartbeat": {"interval": "100ms"}}
 # Without io_uring: what it was given may be written after its process was killed, while the next one starts already.
 # Once in some hundred kills InnoDB found its files corrupt with it (10.11.19), never without; not proven to be the cause.
@@ -35,26 +39,32 @@ class Series:
     def __init__(self, lab):
         self.lab, self.daemon, self.openings, self.loads = lab, None, None, []
         self.order, self.outcomes, self.cases, self.slowest_s = ["source"], Counter(), 0, 0.0
+        self.client = None  # of the flip under way
         self.last_id, self.excused, self.prefix = None, 0.0, []
-        self.reached, self.lines = {}, {}
+        self.reached, self.lines, self.every_life = {}, {}, {}  # every_life: environment of each flipd that is started
 
     def build(self, defaults=None, replicas=(), zones=ZONES[:1], writers=4, interval_ms=20.0, by_name=True, lines=False,
-              **servers):
+              each_way_ms=None, cluster=None, prefixes=None, **servers):
         """A lab with its daemon, not started, and writers, started: some try both sides in turn, one goes by name."""
         lab = self.lab
-        lab.cluster(replicas=list(replicas), options=SERVERS, **servers)
+        lab.cluster(replicas=list(replicas), options=SERVERS, prefixes=prefixes or {}, **servers)
         if defaults and "verify" in defaults:
             for server in lab.servers.values():
                 server.unlogged(["GRANT SELECT ON app.* TO 'flipd'@'%'"])
         lab.dns(zones=zones)
+        cluster = cluster(lab) if callable(cluster) else cluster
         if lines:
-            self.draw_lines()
+            self.draw_lines(each_way_ms)
+        for key, value in (cluster or {}).items():
+            self.reached[key] = dict(self.reached.get(key, {}), **value) if isinstance(value, dict) else value
         self.daemon = self.new_daemon("flipd", defaults)
         if writers:
             self.loads.append(lab.load(name="both", writers=writers, interval_ms=interval_ms))
         if by_name:
             self.loads.append(lab.load(name="byname", writers=1, interval_ms=interval_ms, zone=zones[0],
                                        first_writer=writers))
+        if lines:
+            self.every_life.update(self.armable())
         self.openings = Openings(lab)
         return self
 
@@ -62,12 +72,12 @@ class Series:
         return self.lab.flipd(start=False, name=name, daemon=dict({"poll_interval": "100ms"}, **(daemon or {})),
                               defaults=dict(POLICY, **(defaults or {})), cluster=self.reached)
 
-    def draw_lines(self):
+    def draw_lines(self, each_way_ms=None):
         """flipd reaches each side, and each side the other, over a line of its own that can be cut."""
         lab = self.lab
         for number, (who, side) in enumerate(itertools.product(("flipd", "replica"), ("source", "target"))):
             at, server = lab.address(LINES + number), lab.servers[side]
-            line = Process([places.built("tests/bench/delay"), "--ms", "0",
+            line = Process([places.built("tests/bench/delay"), "--ms", str(each_way_ms or FAR_MS),
                             "%s:%d=%s:%d" % (at, lab.port, server.address, lab.port)],
                            os.path.join(lab.dir, "line-%d.log" % number), lab.pids)
             wait_for(lambda l=line: "ready" in l.log_tail(), 10, "the line")
@@ -76,13 +86,44 @@ class Series:
                 at if who == "flipd" else "%s:%d" % (at, lab.port)
             if who == "replica":
                 lab.also_reached[side] = [(at, lab.port)]
+        if each_way_ms is None:
+            self.distance(False)
         target = lab.servers["target"]
         target.query("STOP SLAVE")
         target.follow(lab.servers["source"], lab.gtid, host=lab.also_reached["source"][0][0])
 
-    def cut(self, who, side, cut=True):
-        """TCP sees a partition: what is under way arrives when it is over."""
-        self.lines[who, side].signal(signal.SIGUSR1 if cut else signal.SIGUSR2)
+    def cut(self, who, side, how="both"):
+        """TCP sees a partition: what is under way arrives when it is over. how: asks (what flipd or the replica sends
+        is kept, answers still come), answers (what it sends arrives, and has its effect; the answers are kept), both."""
+        self.lines[who, side].signal({"both": signal.SIGUSR1, "asks": signal.SIGRTMIN,
+                                      "answers": signal.SIGRTMIN + 1}[how])
+
+    def distance(self, far):
+        for line in self.lines.values():
+            line.signal(signal.SIGRTMIN + (4 if far else 3))
+
+    @contextlib.contextmanager
+    def slow_blackout(self, log):
+        """The lines are long from the moment when flipd begins its step `fence`; log: the offset from which it tells."""
+        over = threading.Event()
+
+        def watch():
+            if self.at_log(" step=fence ", lambda: self.distance(True), end=log, unless=over.is_set):
+                over.wait()
+            self.distance(False)
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join(10)
+
+    def mend(self, who, side, forget=False):
+        """forget: what was kept never arrives, its connections are closed."""
+        if forget:
+            self.lines[who, side].signal(signal.SIGRTMIN + 2)
+        self.lines[who, side].signal(signal.SIGUSR2)
 
     # One case.
 
@@ -101,6 +142,7 @@ class Series:
     def start(self, daemon=None, **env):
         """flipd, with the crash shim where env asks for it."""
         daemon = daemon or self.daemon
+        env = dict({} if "FLIPD_GATE" in env else self.every_life, **env)  # a gate of the test's own is not armed
         words = ["%s=%s" % pair for pair in sorted(env.items())]
         if env:
             words.append("LD_PRELOAD=" + places.built("tests/fault/crashpoint.so"))
@@ -253,6 +295,21 @@ class Series:
     def gate(self):
         return os.path.join(self.daemon.dir, "gate")
 
+    @contextlib.contextmanager
+    def armed(self):
+        """For the next flip of a flipd that has armable() in its environment."""
+        with open(self.gate + ".armed", "w"):
+            pass
+        try:
+            yield
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.gate + ".armed")
+
+    def armable(self):
+        """The same for any flip of that life that begins while armed()."""
+        return dict(self.gated(), FLIPD_GATE_ARMED=self.gate + ".armed")
+
     def gated(self, **env):
         """The environment for start(), or up(), that makes the first flip of that life stand still there."""
         return dict(env, FLIPD_GATE=self.gate, FLIPD_GATE_HOLDS="record:noted/events")
@@ -268,9 +325,9 @@ class Series:
         os.unlink(self.gate)
         return True
 
-    def at_log(self, text, act, timeout=30, end=None, having=""):
+    def at_log(self, text, act, timeout=30, end=None, having="", unless=lambda: False):
         """Calls act() as soon as flipd's log has text (and having) in a line from now on, or from offset end on; False
-        when flipd is gone, the flip has ended or `timeout` has passed before."""
+        when flipd is gone, the flip has ended, `timeout` has passed, or unless() holds before."""
         until = time.monotonic() + timeout
         with open(self.daemon.log, errors="replace") as f:
             f.seek(self.log_end() if end is None else end)
@@ -285,7 +342,7 @@ class Series:
                         return False
                     line = ""
                     continue
-                if not self.daemon.process.alive():
+                if unless() or not self.daemon.process.alive():
                     return False
                 time.sleep(0.0002)
         return False
@@ -357,7 +414,7 @@ def journal_text(daemon):
     path = os.path.join(daemon.config["daemon"]["state_dir"], "journal.db")
     try:
         with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=2)) as db:
-            flip = db.execute("SELECT id, state, outcome FROM flip ORDER BY started_at_ms DESC LIMIT 1").fetchone()
+            flip = db.execute("SELECT id, state, outcome FROM flip ORDER BY rowid DESC LIMIT 1").fetchone()
             if not flip:
                 return "no flip"
             rows = db.execute("SELECT seq, kind, step, data FROM record WHERE flip_id = ? ORDER BY seq", flip[:1])

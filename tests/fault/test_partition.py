@@ -5,8 +5,9 @@ import time
 
 import pytest
 
-from tests.fault.series import ALL, OUTCOMES, WRITABLE_WITHIN_S, other
-from tests.fault.test_servers import end_of_flip
+from tests.fault.series import ALL, OUTCOMES, WRITABLE_WITHIN_S
+from tests.fault.strike import Network, case, end_of
+from tests.fault.test_steps import lines_of
 from tests.lab.proc import wait_for
 
 MAX_BLACKOUT_S = 1
@@ -18,13 +19,6 @@ FEW = {"flipd-old": ("fence", "endpoints", "intent", "open", "reverse"),
        "all": ("fence", "intent", "open")}
 
 
-def lines_of(series, what):
-    """(who, side) of each line: who asks, flipd or the replica, and whom."""
-    old, new = series.master, other(series.master)
-    return {"flipd-old": [("flipd", old)], "flipd-new": [("flipd", new)], "old-new": [("replica", old), ("replica", new)],
-            "all": [(who, side) for who in ("flipd", "replica") for side in (old, new)]}[what]
-
-
 @pytest.mark.parametrize("what", sorted(FEW))
 def test_the_network_is_cut(make_series, what):
     """For longer than max_blackout, and for a moment."""
@@ -32,16 +26,8 @@ def test_the_network_is_cut(make_series, what):
     assert series.up()
     for step in STEPS if ALL else FEW[what]:
         for seconds in (0.3, MAX_BLACKOUT_S + 1.5):
-            series.ready()
-            lines, end, child = lines_of(series, what), series.log_end(), series.flip()
-            struck = series.at_log(" step=%s " % step, lambda: [series.cut(*line) for line in lines], end=end)
-            time.sleep(seconds if struck else 0)
-            for line in lines:
-                series.cut(*line, cut=False)
-            back = time.monotonic()
-            flip = end_of_flip(series, child)
-            wait_for(lambda: series.openings.only_open(back), WRITABLE_WITHIN_S, "one writable side")
-            series.judge(flip, "%s cut for %g s at %s%s" % (what, seconds, step, "" if struck else ", not met"), OUTCOMES)
+            line = Network(series, lines_of(series, what))
+            case(series, "%s cut for %g s" % (what, seconds), step, line.freeze, line.thaw, seconds)
     series.finish("%s cut at a step" % what)
 
 
@@ -53,13 +39,13 @@ def test_the_network_is_cut_right_before_the_fence(make_series, what):
     for _ in range(3 if ALL else 1):
         assert series.up(**series.gated())
         series.ready()
-        lines, child = lines_of(series, what), series.flip()
+        lines, log, child = lines_of(series, what), series.log_end(), series.flip()
         assert series.at_gate(child, lambda: [series.cut(*line) for line in lines])
         time.sleep(LONGER_THAN_ROUND_TRIPS_S)
         for line in lines:
-            series.cut(*line, cut=False)
+            series.mend(*line)
         back = time.monotonic()
-        flip = end_of_flip(series, child)
+        flip = end_of(series, child, log, back)
         wait_for(lambda: series.openings.only_open(back), WRITABLE_WITHIN_S, "one writable side")
         allowed = {"rolled_back"} if what == "old-new" else OUTCOMES
         series.judge(flip, "%s cut right before the fence" % what, allowed)

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.fault.series import ALL, SUMMARY, WRITABLE_WITHIN_S, brief
+from tests.fault.strike import case, thing
 from tests.fault.test_crash import Sweep
 from tests.lab.checker import Report, check_present
 from tests.lab.proc import wait_for
@@ -18,65 +19,24 @@ FROZEN = [(who, s) for who in ("old", "new") for s in ("fence", "coordinates", "
 FEW_KILLED = [KILLED[i] for i in (0, 1, 3, 5, 6, 8, 13, 15, 16, 18, 22, 23, 25)]
 
 
-def server_of(series, who):
-    return {"old": series.old, "new": series.new, "replica": series.lab.servers.get("reports")}[who]
-
-
-def end_of_flip(series, child):
-    """The flip's end, also when it is recovered by the living flipd; no flipd dies here."""
-    flip = series.wait_flip(child, 90)
-    assert flip, "flipd died:\n" + series.daemon.process.log_tail(40)
-    return flip
-
-
-def open_by_operator(series, child, end):
-    """Where flipd had closed nothing yet it opens nothing: a master that boots closed is its operator's business."""
-    def left():
-        with open(series.daemon.log, errors="replace") as f:
-            f.seek(end)
-            return "the old side is closed, but not by this flip" in f.read()
-    wait_for(lambda: left() or child.poll() is not None, 30, "flipd to leave it, or the end")
-    if left():
-        assert series.nobody_open()
-        open_by_hand(series)
-
-
 @pytest.mark.parametrize("seed", range(3) if ALL else range(1))
 def test_servers_killed(make_series, seed):
     """kill -9 when a step begins; started again at once. They boot closed, as each side of a cluster should."""
-    series = make_series(replicas=["reports"], defaults={"max_blackout": "3s"})
+    series = make_series(replicas=["reports"], defaults={"max_blackout": "3s"}, lines=True)
     assert series.up()
     for who, step in KILLED if ALL else FEW_KILLED:
-        series.ready()
-        server, end, child = server_of(series, who), series.log_end(), series.flip()
-        where = "%s killed at %s" % (who, step)
-        struck = series.at_log(" step=%s " % step, server.kill, end=end)
-        if struck:
-            server.start()
-        back = time.monotonic()
-        if who == "old" and step in ("drain", "fence"):
-            open_by_operator(series, child, end)
-        flip = end_of_flip(series, child)
-        wait_for(lambda: series.openings.only_open(back), WRITABLE_WITHIN_S, "one writable side")
-        series.judge(flip, where + ("" if struck else ", not met"))
+        server = thing(series, who)
+        case(series, "%s killed" % who, step, server.kill, server.start, boots=True)
     series.finish("server killed at a step")
 
 
 def test_servers_frozen(make_series):
     """SIGSTOP for 2 s when a step begins."""
-    series = make_series(defaults={"max_blackout": "3s"})
+    series = make_series(defaults={"max_blackout": "3s"}, lines=True)
     assert series.up()
     for who, step in FROZEN:
-        series.ready()
-        server, end, child = server_of(series, who), series.log_end(), series.flip()
-        struck = series.at_log(" step=%s " % step, server.freeze, end=end)
-        if struck:
-            time.sleep(2)
-            server.thaw()
-        thawed = time.monotonic()
-        flip = end_of_flip(series, child)
-        wait_for(lambda: series.openings.only_open(thawed), WRITABLE_WITHIN_S, "one writable side")
-        series.judge(flip, "%s frozen at %s%s" % (who, step, "" if struck else ", not met"))
+        server = thing(series, who)
+        case(series, "%s frozen" % who, step, server.freeze, server.thaw, 2)
     series.finish("server frozen for 2 s at a step")
 
 

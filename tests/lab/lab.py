@@ -89,15 +89,19 @@ class Lab:
         self.servers[name] = server
         return server
 
-    def cluster(self, replicas=(), gtid=True, options=None, tls=False, semi_sync=False, admin=False, **by_name):
-        """source (open), target (closed, follows it) and replicas; options for all, then those given by_name."""
+    def cluster(self, replicas=(), gtid=True, options=None, tls=False, semi_sync=False, admin=False, prefixes=None,
+                **by_name):
+        """source (open), target (closed, follows it) and replicas; options for all, then those given by_name; prefixes:
+        by name, the words before the server's program."""
         self.gtid = gtid
         common = dict(options or {})
         if semi_sync:
             common.update(rpl_semi_sync_master_enabled="1", rpl_semi_sync_slave_enabled="1",
                           rpl_semi_sync_master_timeout="1000", rpl_semi_sync_master_wait_point="AFTER_SYNC")
         for number, name in enumerate(["source", "target"] + list(replicas), SOURCE):
-            self.server(name, number, dict(common, **by_name.get(name, {})), tls).start(wait=False)
+            server = self.server(name, number, dict(common, **by_name.get(name, {})), tls)
+            server.prefix = list((prefixes or {}).get(name, ()))
+            server.start(wait=False)
         text, self.grants_from = accounts.grants_text()
         for server in self.servers.values():
             server.wait_up()

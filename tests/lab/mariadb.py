@@ -73,6 +73,7 @@ class Server:
         self.socket = os.path.join(self.dir, "sock")
         self.log = os.path.join(self.dir, "log")
         self.options = dict(DEFAULTS, **(options or {}))
+        self.prefix = []  # the words before its program
         self.process = None
         self._admin = None
         os.makedirs(self.dir)
@@ -90,8 +91,8 @@ class Server:
 
     def start(self, wait=True):
         self.write_config()
-        self.process = Process([places.system("mariadbd"), "--defaults-file=" + os.path.join(self.dir, "my.cnf")]
-                               + _user_args(), self.log, self.lab.pids)
+        program = [places.system("mariadbd"), "--defaults-file=" + os.path.join(self.dir, "my.cnf")]
+        self.process = Process(self.prefix + program + _user_args(), self.log, self.lab.pids)
         if wait:
             self.wait_up()
         return self

@@ -117,6 +117,8 @@ static int op_heartbeat(struct stmt *m)
 		      (s->lock_holder == 0 || s->lock_holder == m->in->number);
 	if (m->out->yes) {
 		judge_own_write(s, "a heartbeat");
+		if (s->opened_by_other && s->index == w.to && !fake_journal_has("opened"))
+			violation("a heartbeat on %s, which flipd did not open", s->name);
 		log_write(s, ENTRY_BEAT, vtime_wall_ms());
 	}
 	return done(m);
@@ -130,6 +132,8 @@ static int op_probe(struct stmt *m)
 		return STEP_WAIT;
 	if (s->read_only && !(w.probe_walks && s->index == w.from))
 		return refuse(m, ER_READ_ONLY, -EACCES, "the server runs with read_only");
+	if (s->opened_by_other && (s->index == w.to || fake_journal_has("fence")))
+		violation("the probe writes on %s, which flipd did not open", s->name);
 	log_write(s, ENTRY_PROBE, 0);
 	return done(m);
 }

@@ -231,6 +231,11 @@ static void lists_unfinished_and_history(void *arg)
 	expect_flips(flips, n, "f3");
 	assert_int_equal(journal_history(j, a, "none", 10, &flips, &n, NULL), 0);
 	assert_int_equal(n, 0);
+	begin(j, "f4", "c1", 500); /* the clock was set back */
+	assert_int_equal(journal_history(j, a, "c1", 10, &flips, &n, NULL), 0);
+	expect_flips(flips, n, "f4 f3 f1");
+	assert_int_equal(journal_unfinished(j, a, &flips, &n, NULL), 0);
+	expect_flips(flips, n, "f2 f3 f4");
 	arena_free(a);
 	journal_close(j);
 }
