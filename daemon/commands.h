@@ -25,7 +25,8 @@ struct command {
 	const char *help;
 	const struct argument *args;
 	bool waits; /* the handler may wait: it gets a fiber */
-	bool costs; /* it opens sessions on servers: bounded for those who may only look */
+	bool costs; /* it opens sessions on servers, or stands in the journal's queue: bounded for those who
+		       may only look */
 	int MAY_WAIT (*handler)(struct request *, struct strbuf *ret, struct err *);
 };
 

@@ -32,7 +32,8 @@ struct httpd_request {
 };
 
 static const struct listen_limits limits = {
-	.max_clients = 64,
+	.max_clients = 256,
+	.burst = 64, /* a request is a dozen lines, and costs at its last */
 	.max_held = 1,
 	.max_line = 8192,
 	.max_out = (size_t)64 << 20,

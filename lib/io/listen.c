@@ -16,9 +16,9 @@
 #include "lib/io/listen_priv.h"
 #include "lib/io/loop.h"
 
-#define LINGER_MS 2000 /* a closing client's input is thrown away at most this long */
-#define TICK_MS 1000   /* how often the limits of time are looked at */
-#define ACCEPT_PER_TURN 16
+#define LINGER_MS 2000	    /* a closing client's input is thrown away at most this long */
+#define TICK_MS 1000	    /* how often the limits of time are looked at */
+#define ACCEPT_PER_TURN 64  /* a queue that stays full keeps everybody out */
 #define ACCEPT_PAUSE_MS 100 /* after an accept that failed for want of descriptors */
 
 /* Life */
@@ -155,6 +155,9 @@ static void client_new(struct listener *l, int fd)
 	if (l->ops->on_open)
 		l->ops->on_open(c, l->arg);
 	listen_client_update(c);
+	/* What it asks is often there already: answered at once it cannot be pushed out by those behind it.
+	 */
+	listen_client_try(c);
 }
 
 static void on_accept(int events, void *arg);

@@ -37,6 +37,7 @@ struct listen_limits {
 	int max_clients;
 	int max_per_uid;       /* for others than root and our own user; 0: no limit of its own */
 	int max_held;	       /* requests at once of one client; further lines wait in the socket */
+	int burst;	       /* lines of one client taken in a row however many others there are; 0: 1 */
 	size_t max_line;       /* bytes without the newline */
 	size_t max_out;	       /* bytes waiting for a client; past it the client is dropped */
 	int64_t line_ms;       /* for a begun line to be ended, and for output to be read on */

@@ -17,7 +17,7 @@
 #include "lib/io/loop.h"
 
 #define READ_CHUNK 16384
-#define LINES_PER_TURN 64 /* then others have their turn */
+#define LINES_PER_TURN 64 /* of all clients together, but burst of each; then others have their turn */
 #define OUT_PAUSE 65536	  /* a client with more than this unread gets no further request begun */
 
 void listen_client_kill(struct listen_client *c)
@@ -160,10 +160,12 @@ static void resume_lines(void *arg);
 
 static void take_lines(struct listen_client *c)
 {
-	int taken = 0;
+	int taken = 0, most = LINES_PER_TURN / (c->listener->nclients + 1);
 
+	if (most < c->listener->limits->burst)
+		most = c->listener->limits->burst;
 	while (listen_client_may_begin(c) && take_line(c)) {
-		if (++taken < LINES_PER_TURN)
+		if (++taken < most)
 			continue;
 		if (!c->resuming) {
 			c->resuming = true;
@@ -209,6 +211,12 @@ static void on_readable(int events, void *arg)
 	if (first)
 		c->line_ms = clock_ms();
 	take_lines(c);
+}
+
+void listen_client_try(struct listen_client *c)
+{
+	if (c->read_watch)
+		on_readable(LOOP_READ, c);
 }
 
 static bool line_waits(const struct listen_client *c)

@@ -46,6 +46,8 @@ void listen_peer_read(int fd, struct listen_peer *ret);
 void listen_client_kill(struct listen_client *);
 /* Reads exactly while there is room for what comes; otherwise it waits in the socket. */
 void listen_client_update(struct listen_client *);
+/* Reads what is there now. */
+void listen_client_try(struct listen_client *);
 /* There is room for one more request. */
 bool listen_client_may_begin(const struct listen_client *);
 
