@@ -3,6 +3,7 @@
 
 #include "daemon/run.h"
 #include "daemon/server.h"
+#include "daemon/state.h"
 #include "daemon/watch.h"
 #include "lib/base/log.h"
 #include "lib/base/str.h"
@@ -37,6 +38,18 @@ static void call_out(struct watched *w, bool fence)
 		fence ? "it is closed again" : "close it with SET GLOBAL read_only=1 and kill its sessions");
 }
 
+/* What the last flip closed takes writes and the other side is closed: somebody has changed masters since.
+ * Which one is to be closed when both are open flipd does not know any more. */
+static bool overtaken(const struct watched *w)
+{
+	const struct facts *other;
+
+	if (w->run || w->guarded < 0 || (int)w->master != w->guarded || !state_looked_since(w))
+		return false;
+	other = &w->live->cluster->side[!w->guarded].facts;
+	return other->up && other->read_only;
+}
+
 void guard_look(struct watched *w)
 {
 	const struct cluster *c = w->live->cluster;
@@ -54,6 +67,8 @@ void guard_look(struct watched *w)
 		fiber_join(over);
 	}
 	if (w->master != CLUSTER_MASTER_BOTH_WRITABLE) {
+		if (overtaken(w))
+			w->guarded = -1;
 		w->alarmed = false;
 		return;
 	}

@@ -152,6 +152,12 @@ def metric(flipd, line):
         return line in answer.read().decode().splitlines()
 
 
+def polls(flipd):
+    with urllib.request.urlopen("http://%s/metrics" % flipd.status, timeout=10) as answer:
+        text = answer.read().decode()
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith("flipd_poll_seconds_count"))
+
+
 @pytest.mark.parametrize("guard", ["alarm", "fence"])
 def test_guard_after_a_flip(make_lab, guard):
     lab = make_lab().cluster()
@@ -171,6 +177,24 @@ def test_guard_after_a_flip(make_lab, guard):
         assert metric(flipd, 'flipd_split_brain{cluster="lab"} 1')
         assert source.writable
     assert flipd.read_log().count("both sides take writes") == 1
+
+
+def test_guard_after_masters_changed_by_hand(make_lab):
+    """What the last flip closed has been made master since: it is not closed when the other side opens by mistake."""
+    lab = make_lab().cluster()
+    flipd = lab.flipd(defaults={"guard": "fence"}, daemon={"poll_interval": "100ms"})
+    flipd.wait_ready("target")
+    done = flipd.flip("target")
+    assert done.code == 0, done
+    source, target = lab.servers["source"], lab.servers["target"]
+    target.query("SET GLOBAL read_only=1")
+    source.query("SET GLOBAL read_only=0")
+    wait_for(lambda: flipd.state()["master"] == "source", 10, "the change of masters to be seen")
+    target.query("SET GLOBAL read_only=0")
+    wait_for(lambda: flipd.state()["state"] == "split_brain", 10, "the split brain to be seen")
+    seen = polls(flipd)
+    wait_for(lambda: polls(flipd) > seen + 10, 10, "more polls")
+    assert source.writable and target.writable
 
 
 def test_no_false_alarms_in_flips(make_lab):
