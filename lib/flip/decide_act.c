@@ -363,6 +363,7 @@ enum decide_next MAY_WAIT decide_act(struct flip *f, const struct recover_decisi
 		[RECOVER_DO_NOTHING] = act_ended,
 	};
 
+	assert(d->action < COUNT_OF(acts) && acts[d->action]);
 	sess_tag(f, "decide");
 	return acts[d->action](f, d, l);
 }

@@ -134,10 +134,8 @@ static enum act MAY_WAIT await(struct session *s, struct stmt *m, int64_t deadli
 {
 	int rc = 0;
 
-	s->busy = true;
 	while (!m->answered && rc == 0)
 		rc = fiber_cond_wait(&m->cond, deadline_us);
-	s->busy = false;
 	if (!m->answered) {
 		m->life = -1; /* nobody waits for it any more */
 		if (m->fault == FAULT_LATE && m->session)
@@ -183,9 +181,6 @@ enum act MAY_WAIT ask(
 
 	if (w.rehearsal)
 		judge_rehearsal(s, m);
-	if (s->busy)
-		violation("two statements at once on one session of %s, the second: %s", s->server->name,
-			op_name(m->op));
 	m->fault = flipd_calls(op_name(m->op), s->node->conf->name);
 	if (s->busy) /* db_query() asserts that it is not */
 		violation("%s on %s: two at once on session %llu", op_name(m->op), s->node->conf->name,
