@@ -131,7 +131,7 @@ static void test_plain(void **state)
 		"coordinates source sql", "sync target sql|MASTER_POS_WAIT('<FILE>', <POSITION>, 1)",
 		"intent - wait", "open target sql|SET GLOBAL read_only=0", "open target exec|/bin/gate",
 		"detach target sql", "reverse source sql|MASTER_LOG_FILE='<FILE>'",
-		"repoint r1 wait|reaches the final position", "propagate - http|https://tell.example.com/",
+		"repoint r1 wait|reaches the final position", "propagate - http|https://tell.example.com",
 		"propagate - dns|b.example.com.", "propagate - wait", "finish target sql",
 		"finish source sql", "finish target sql", NULL};
 	struct wire *doc;
