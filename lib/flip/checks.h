@@ -126,10 +126,12 @@ JUDGE(stray_writers);
 JUDGE(long_transactions);
 JUDGE(locks);
 JUDGE(temporary_tables);
-JUDGE(bypass);
 JUDGE(events);
 JUDGE(sessions);
 PROVE(fence_probe);
+
+/* checks_bypass.c */
+JUDGE(bypass);
 
 /* checks_endpoints.c */
 PROVE(dns_current);

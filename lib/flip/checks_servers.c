@@ -26,6 +26,13 @@ void judge_connect(const struct check_input *in, struct check_out *out)
 		}
 		check_say(out, CHECK_REFUSE, name, AT " does not answer: %s", AT_OF(side[i]),
 			checks_reason(&side[i], side[i].error));
+		if (strstr(err_text(side[i].error), "Too many connections")) {
+			check_hint(out,
+				"raise max_connections on %s, or give flipd a way in of its own: "
+				"extra_port (see the check spare_connection)",
+				name);
+			continue;
+		}
 		check_hint(out,
 			"start the server, or mend host, port, socket, tls, user and password of %s in "
 			"clusters: {%s}",
@@ -221,7 +228,8 @@ void judge_privileges(const struct check_input *in, struct check_out *out)
 {
 	const struct checks_side old = checks_old(in), new = checks_new(in);
 	const struct checks_side *side[2] = {&old, &new};
-	bool events = old.facts->nevents_enabled > 0;
+	unsigned needs = (old.facts->nevents_enabled > 0 ? NODE_NEEDS_EVENTS : 0u) |
+			 (in->conf->policy.lock_accounts.n ? NODE_NEEDS_LOCKS : 0u);
 
 	if (!checks_both_up(in, out))
 		return;
@@ -232,7 +240,7 @@ void judge_privileges(const struct check_input *in, struct check_out *out)
 		if (!side[i]->facts->privileges[0]) {
 			check_say(out, CHECK_SKIP, name,
 				"the grants of flipd's account on " AT " were not shown", AT_OF(*side[i]));
-		} else if (node_judge_privileges(side[i]->facts, events, &err) != ACT_DONE) {
+		} else if (node_judge_privileges(side[i]->facts, needs, &err) != ACT_DONE) {
 			check_say(out, CHECK_REFUSE, name, AT ": %s", AT_OF(*side[i]), err.message);
 			check_hint(out, "%s",
 				err.hint[0] ? err.hint

@@ -219,50 +219,6 @@ void judge_temporary_tables(const struct check_input *in, struct check_out *out)
 	}
 }
 
-static void judge_bypass_of(const struct check_input *in, const struct checks_side *s, struct check_out *out)
-{
-	struct checks_list names = {0};
-	const char *first_user = "", *first_host = "";
-
-	if (s->facts->nbypass < 0) {
-		check_say(out, CHECK_SKIP, s->conf->name,
-			"flipd's account may not see the accounts of " AT " (GRANT SELECT ON mysql.*)",
-			AT_OF(*s));
-		return;
-	}
-	for (int i = 0; i < s->facts->nbypass; i++) {
-		const struct facts_account *a = &s->facts->bypass[i];
-
-		if (checks_user_is_flipd(in->conf, s->conf, a->user))
-			continue;
-		first_user = names.n ? first_user : a->user;
-		first_host = names.n ? first_host : a->host;
-		checks_list_add(&names, "'%s'@'%s'", a->user, a->host);
-	}
-	if (!names.n) {
-		check_say(
-			out, CHECK_OK, s->conf->name, "no account walks through the fence of " AT, AT_OF(*s));
-		return;
-	}
-	check_say(out, CHECK_WARN, s->conf->name, "accounts that read_only does not stop on " AT ": %s",
-		AT_OF(*s), checks_list_text(&names));
-	check_hint(out,
-		"keep them from writing during the flip (their sessions are killed, one that comes back ends "
-		"the "
-		"flip), or REVOKE READ ONLY ADMIN, SUPER ON *.* FROM '%s'@'%s'",
-		first_user, first_host);
-}
-
-void judge_bypass(const struct check_input *in, struct check_out *out)
-{
-	const struct checks_side old = checks_old(in), new = checks_new(in);
-
-	if (!checks_both_up(in, out))
-		return;
-	judge_bypass_of(in, &old, out);
-	judge_bypass_of(in, &new, out);
-}
-
 void judge_events(const struct check_input *in, struct check_out *out)
 {
 	const struct checks_side old = checks_old(in), new = checks_new(in);

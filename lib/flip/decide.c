@@ -35,6 +35,7 @@ void MAY_WAIT decide_end(struct flip *f, enum flip_outcome outcome)
 	}
 	session_close(f->fence_probe);
 	f->fence_probe = NULL;
+	accounts_tell_left(f);
 	if (f->hooks_begun &&
 		(outcome == FLIP_ROLLED_BACK || outcome == FLIP_ABORTED || outcome == FLIP_REFUSED))
 		(void)hooks_run(f, &f->conf->hooks.after_rollback, "after_rollback", false, &err);

@@ -20,9 +20,10 @@
 static bool MAY_WAIT undo_settings(struct flip *f)
 {
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
-	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed;
+	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed || f->nlocked;
 	cluster_heartbeat_resume(f->cluster);
-	return runner_undo(f, "endpoints") && runner_undo(f, "events");
+	bool endpoints = runner_undo(f, "endpoints"); /* the one does not wait for the other */
+	return runner_undo(f, "events") && endpoints;
 }
 
 static bool MAY_WAIT undo_rest(struct flip *f)
@@ -118,6 +119,10 @@ static bool row_waits(const struct flip *f, const struct look *l)
 static enum decide_next MAY_WAIT act_leave_aborted(
 	struct flip *f, const struct recover_decision *d, struct look *l)
 {
+	struct err err = {0};
+
+	if (l->old_view.seen.up && !l->old_view.foreign)
+		(void)!accounts_unlock(f, &err); /* they are of its making; told at the end where it failed */
 	if (row_waits(f, l))
 		return DECIDE_LATER;
 	stop_reason(f, d->why);
@@ -204,6 +209,7 @@ static enum decide_next MAY_WAIT act_roll_back_blind(
 		return decide_failed(f, "old could not be opened", &err);
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
 	(void)runner_undo(f, "endpoints");
+	(void)!accounts_unlock(f, &err); /* tried again, and told, with the rest */
 	if (!f->blind_since_us)
 		f->blind_since_us = clock_us();
 	if (clock_us() - f->blind_since_us < BLIND_MS * 1000)

@@ -37,7 +37,8 @@ const struct step steps[] = {
 		.kind = BACK},
 	{.name = "events",
 		.side = "old",
-		.does = "stops the event scheduler on old and makes new's semi-sync unable to hang",
+		.does = "stops old's event scheduler, locks lock_accounts there, makes new's semi-sync "
+			"unable to hang",
 		.run = step_events,
 		.undo = step_events_undo,
 		.undone = step_events_undone,

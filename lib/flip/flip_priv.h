@@ -114,6 +114,11 @@ struct flip {
 	bool *follows; /* conf->nreplicas, in the arena: follows new; NULL until repoint has begun */
 	int nevents;   /* enabled on old; in the arena */
 	const char **events;
+	int nlocked; /* accounts that the flip has locked on old, or was about to; in the arena */
+	struct facts_account *locked;
+	bool unlocked; /* all of them, proven */
+	int nshut;     /* accounts that cannot log in to old, whoever has locked them */
+	const struct facts_account *shut;
 
 	/* the fence */
 	int attempt;
@@ -134,6 +139,8 @@ struct flip {
 	struct facts_position
 		repoint; /* new's, between its last applied and its first own write (file mode) */
 	char blockers_seen[256];
+	int64_t blocker_since_us; /* when the statement began that the fence has waited for longest, or that
+				     drain last saw writing; 0: none */
 
 	/* the intent and the opening */
 	bool intent_durable; /* known to be on disk: only then may new be opened */
@@ -245,6 +252,7 @@ int64_t drain_lag_ms(
 	const struct facts *old_facts, const struct facts *new_facts); /* by heartbeat; 0 not known */
 /* Right before the fence: -EAGAIN when the moment that drain saw has passed. */
 int MAY_WAIT drain_still(struct flip *, struct err *);
+int drain_give_way(struct flip *, struct err *); /* the fence is had: -EAGAIN, new has yet to catch up */
 
 bool drain_is_writing(const struct facts_session *); /* its statement changes something */
 
@@ -260,6 +268,15 @@ bool channel_uses_gtid(const struct facts_channel *); /* takes NULL */
 /* Whether the configuration asks for sync and verify before the intent; a group's members do besides. */
 bool needs_plain_order(const struct conf_cluster *, enum conf_side to, bool use_gtid);
 int MAY_WAIT events_back(struct flip *, struct err *); /* the scheduler only */
+
+/* accounts.c */
+int MAY_WAIT accounts_lock(struct flip *, struct err *);   /* of sessions.lock_accounts, on old; proven */
+int MAY_WAIT accounts_unlock(struct flip *, struct err *); /* those that it has locked; idempotent, proven */
+void MAY_WAIT accounts_unlock_patiently(struct flip *);	   /* tries again; at last a warning */
+void accounts_tell_left(struct flip *); /* a warning for those not proven unlocked: what an operator says */
+void accounts_replay(struct flip *, const struct wire *);
+/* Whoever walks through old's fence by that name is locked out by now. */
+bool accounts_shut(const struct flip *, const char *user);
 
 /* steps_open.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);

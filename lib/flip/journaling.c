@@ -7,6 +7,7 @@
  *     row             written on old    fence    baseline of new          endpoint  begun, switched
  *     closing         row is being closed by us                           word      an operator's
  *     predicted       blackout, by a rehearsal                            trial     timed, says nothing
+ *     accounts        to be locked on old   unlocked  all of them again
  */
 #include <assert.h>
 #include <errno.h>
@@ -22,9 +23,10 @@
 static const struct {
 	const char *kind, *position;
 } kinds[] = {{"requested", NULL}, {"begin", NULL}, {"end", NULL}, {"session", NULL}, {"row", NULL},
-	{"noted", NULL}, {"hooks", NULL}, {"fence", "baseline"}, {"position", "final"}, {"endpoint", NULL},
-	{"killed", NULL}, {"intent", "final"}, {"revoke", NULL}, {"opened", NULL}, {"closing", NULL},
-	{"decide", NULL}, {"word", NULL}, {"predicted", NULL}, {"trial", NULL}, {"warning", NULL}};
+	{"noted", NULL}, {"accounts", NULL}, {"unlocked", NULL}, {"hooks", NULL}, {"fence", "baseline"},
+	{"position", "final"}, {"endpoint", NULL}, {"killed", NULL}, {"intent", "final"}, {"revoke", NULL},
+	{"opened", NULL}, {"closing", NULL}, {"decide", NULL}, {"word", NULL}, {"predicted", NULL},
+	{"trial", NULL}, {"warning", NULL}};
 
 static size_t kind_find(const char *kind)
 {
@@ -238,6 +240,10 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		f->row_written = true;
 	else if (str_eq(r->kind, "noted"))
 		replay_noted(f, d);
+	else if (str_eq(r->kind, "accounts"))
+		accounts_replay(f, d);
+	else if (str_eq(r->kind, "unlocked"))
+		f->unlocked = true;
 	else if (str_eq(r->kind, "hooks"))
 		f->hooks_begun = true;
 	else if (str_eq(r->kind, "fence"))

@@ -1,7 +1,9 @@
 /*
  * kill: the client sessions of a side. Who is exempt, sweeps until nobody is left, and the accounts that walk
  * through the fence: their sessions are killed too, and one that connects anew however often it is killed
- * ends the flip by name, since nothing could say that its next write comes before the final position.
+ * ends the flip by name, since nothing could say that its next write comes before the final position. One
+ * that is locked out cannot come back: its tries to log in are let be. Who connects behind a proven read_only
+ * can change nothing, unless he walks through it: before the opening he is not waited for.
  */
 #include <errno.h>
 #include <string.h>
@@ -92,9 +94,10 @@ static void record_victim(struct flip *f, struct flip_side *side, const struct f
 	flip_emit(f, "killed", d);
 }
 
-static bool is_recorded(const struct flip *f, const struct flip_side *side, uint64_t id)
+/* Among the first n. */
+static bool is_recorded(const struct flip *f, const struct flip_side *side, uint64_t id, int n)
 {
-	for (int i = 0; i < f->nvictims; i++)
+	for (int i = 0; i < n; i++)
 		if (f->victims[i].id == id && !strcmp(f->victims[i].server, side->server->conf->name))
 			return true;
 	return false;
@@ -126,13 +129,38 @@ static bool note_walker(
 	return false;
 }
 
+struct sweep {
+	struct flip_side *side;
+	bool patient; /* behind the fence, before the opening */
+	bool closed;  /* who connects now, and does not walk through the fence, can change nothing */
+	bool first;
+	int nfirst; /* victims after the first sweep of these */
+};
+
+/* A try to log in with an account that the flip has locked: refused (4151) as soon as the server gets to it.
+ */
+static bool is_locked_out(const struct flip *f, const struct flip_side *side, const struct facts_session *s)
+{
+	return side == &f->old_side && accounts_shut(f, s->user) &&
+	       (!strcasecmp(s->command, "Connect") || !strcmp(s->state, "login"));
+}
+
+/* Whether the kill waits for that session to be gone. */
+static bool is_waited_for(const struct flip *f, const struct sweep *w, const struct facts_session *s)
+{
+	if (!w->patient || w->first || !w->closed)
+		return true;
+	return kill_bypass(f, s->user) || is_recorded(f, w->side, s->id, w->nfirst);
+}
+
 /* One sweep: kills everybody not exempt, in one round trip; *ret_left says how many it found. Its statements
  * have their own limit: one that was cut short would cost the reaper's session. */
-static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_left, struct err *err)
+static int MAY_WAIT kill_sweep(struct flip *f, struct sweep *w, int *ret_left, struct err *err)
 {
+	struct flip_side *side = w->side;
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts_session *list = NULL;
-	int n = 0, left = 0, nearlier = f->nvictims;
+	int n = 0, nkill = 0, nearlier = f->nvictims;
 	bool back = false;
 	enum act act = node_sessions(side->reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, err);
 
@@ -140,22 +168,37 @@ static int MAY_WAIT kill_sweep(struct flip *f, struct flip_side *side, int *ret_
 		return flip_rc(act, err);
 	uint64_t *ids = arena_alloc(a, ((size_t)n + 1) * sizeof(*ids));
 	for (int i = 0; i < n; i++)
-		if (!kill_exempt(f, side, &list[i])) {
-			list[left] = list[i];
-			ids[left++] = list[i].id;
+		if (!kill_exempt(f, side, &list[i]) && !is_locked_out(f, side, &list[i])) {
+			list[nkill] = list[i];
+			ids[nkill++] = list[i].id;
 		}
-	act = node_kill_many(side->reaper, ids, left, flip_deadline(ROUND_TRIP_MS), err);
+	act = node_kill_many(side->reaper, ids, nkill, flip_deadline(ROUND_TRIP_MS), err);
 	if (act == ACT_UNKNOWN)
 		return flip_rc(act, err);
-	for (int i = 0; i < left; i++) {
-		if (is_recorded(f, side, list[i].id))
+	*ret_left = 0;
+	for (int i = 0; i < nkill; i++) {
+		*ret_left += is_waited_for(f, w, &list[i]);
+		if (is_recorded(f, side, list[i].id, f->nvictims))
 			continue;
 		back = note_walker(f, side, &list[i], nearlier) || back;
 		record_victim(f, side, &list[i]);
 	}
 	f->comebacks += back;
-	*ret_left = left;
+	w->nfirst = w->first ? f->nvictims : w->nfirst;
+	w->first = false;
 	return 0;
+}
+
+/* With rows in the log a session that the fence stops leaves no trace there (E6: else temporary tables do).
+ */
+static bool closed_to_the_fenced(const struct flip *f)
+{
+	const struct conf_server *c = f->old_side.server->conf;
+	bool read_only = false;
+
+	for (int i = 0; i < c->nfences; i++)
+		read_only = read_only || c->fences[i].kind == CONF_FENCE_READ_ONLY;
+	return read_only && f->fence_answered && !strcmp(f->old_facts.binlog_format, "ROW");
 }
 
 /* Whether those who walk through the fence have been away for long enough. */
@@ -170,9 +213,10 @@ static int MAY_WAIT sweeps(struct flip *f, struct flip_side *side, int64_t limit
 	bool *ret_none_left, struct err *err)
 {
 	int64_t deadline = flip_deadline(limit_ms), pause_us = 500;
+	struct sweep w = {.side = side, .patient = patient, .first = true, .closed = closed_to_the_fenced(f)};
 
 	for (;;) {
-		int left = 0, rc = kill_sweep(f, side, &left, err);
+		int left = 0, rc = kill_sweep(f, &w, &left, err);
 		if (rc < 0)
 			return rc;
 		*ret_none_left = left == 0 && (!patient || silent(f));
@@ -208,8 +252,8 @@ int MAY_WAIT kill_behind_fence(struct flip *f, bool *ret_none_left, struct err *
 		return 0;
 	}
 	err_server(err, old);
-	err_hint(
-		err, "take READ ONLY ADMIN and SUPER from it, or stop what connects with it, and flip again");
+	err_hint(err, "take READ ONLY ADMIN and SUPER from it, stop what connects with it, or name it in "
+		      "sessions: {lock_accounts: [...]}, and flip again");
 	return err_set(err, -EBUSY, "%s: account %s@%s walks through the fence and keeps coming back", old,
 		f->walker->user, f->walker->host);
 }

@@ -121,6 +121,7 @@ static void wait_for_resolve(struct flip *f, struct err *why)
 	f->outcome = FLIP_OUTCOME_STUCK;
 	err_hint(why, "see what both servers show, then: flipctl resolve %s", f->conf->name);
 	flip_fail(f, "", why);
+	accounts_tell_left(f);
 }
 
 /* After so long the servers may have been in somebody's hands. */

@@ -95,7 +95,41 @@ static void plan_open(struct plan *p, bool guarded)
 		plan_sql(p, "open", p->to, NODE_TEXT_EVENTS_ON, 0);
 }
 
-static void plan_before_fence(struct plan *p)
+/* Looked up now; where old does not answer, by the names of the configuration. */
+static void MAY_WAIT plan_accounts(struct plan *p, const char *step, bool lock)
+{
+	const struct conf_list *entries = &p->c->conf->policy.lock_accounts;
+	struct cluster_server *old = &p->c->side[p->from];
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	struct facts_account *list = NULL;
+	struct session *s = NULL;
+	struct strbuf b = {0};
+	struct err ignored = {0};
+	int n = 0, open = 0;
+
+	if (!entries->n)
+		return;
+	if (cluster_session(old, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), &s, &ignored) < 0 ||
+		node_list_accounts(s, entries, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) !=
+			ACT_DONE) {
+		list = arena_alloc(a, sizeof(*list) * (size_t)entries->n);
+		for (n = 0; n < entries->n; n++) {
+			str_copy(list[n].user, sizeof(list[n].user), entries->v[n]);
+			str_copy(list[n].host, sizeof(list[n].host), "<HOST>");
+		}
+	}
+	session_close(s);
+	for (int i = 0; i < n; i++) /* what somebody else has locked stays so */
+		if (!list[i].locked)
+			list[open++] = list[i];
+	if (open) {
+		node_accounts_text(old->node, list, open, lock, &b);
+		plan_add(p, step, conf_side_name(p->from), "sql", strbuf_str(&b));
+	}
+	strbuf_free(&b);
+}
+
+static void MAY_WAIT plan_before_fence(struct plan *p)
 {
 	const struct conf_cluster *conf = p->c->conf;
 
@@ -111,6 +145,7 @@ static void plan_before_fence(struct plan *p)
 		"low lag, no long statement, no large transaction");
 	if (p->events)
 		plan_sql(p, "events", p->from, NODE_TEXT_EVENTS, 0);
+	plan_accounts(p, "events", true);
 }
 
 static void plan_blackout(struct plan *p)
@@ -129,7 +164,7 @@ static void plan_blackout(struct plan *p)
 		plan_sql(p, "sync", p->to, NODE_TEXT_WAIT, 1000);
 }
 
-static void plan_after_open(struct plan *p)
+static void MAY_WAIT plan_after_open(struct plan *p)
 {
 	const struct conf_cluster *conf = p->c->conf;
 
@@ -147,6 +182,7 @@ static void plan_after_open(struct plan *p)
 	if (p->semi_sync)
 		plan_sql(p, "finish", p->to, NODE_TEXT_SEMI_SYNC_ON, 0);
 	plan_sql(p, "finish", p->to, NODE_TEXT_ROW_CLOSED, 0);
+	plan_accounts(p, "finish", false);
 	plan_sql(p, "finish", p->from, NODE_TEXT_RELEASE, 0);
 	plan_sql(p, "finish", p->to, NODE_TEXT_RELEASE, 0);
 }

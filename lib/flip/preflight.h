@@ -25,7 +25,9 @@ struct check_input { /* all that a judge may look at */
 	const struct err *old_error, *new_error;      /* why not */
 	const struct survey *old_survey, *new_survey; /* NULL: not looked at */
 	int nreplicas;
-	const struct facts *replicas;	  /* conf->nreplicas */
+	const struct facts *replicas; /* conf->nreplicas */
+	int nlock;		      /* old's accounts that lock_accounts names; -1 not known */
+	const struct facts_account *lock;
 	const char *journal_id, *flip_id; /* own; flip_id "" outside a flip */
 	int64_t wall_ms;
 	int64_t new_heartbeat_lag_ms;	     /* -1 not known */

@@ -301,12 +301,28 @@ static void run_finish(struct run *r, struct preflight *ret)
 }
 
 /* All that may wait and can be cancelled. */
+static void MAY_WAIT run_look_at_locks(struct run *r)
+{
+	const struct conf_list *entries = &r->in.conf->policy.lock_accounts;
+	struct facts_account *list = NULL;
+	struct err ignored = {0};
+
+	r->in.nlock = -1;
+	if (entries->n && r->seats[0].facts->up &&
+		node_list_accounts(r->seats[0].session, entries, r->arena, gather_deadline(r), &list,
+			&r->in.nlock, &ignored) != ACT_DONE)
+		r->in.nlock = -1;
+	r->in.lock = list;
+}
+
 static int MAY_WAIT run_whole(struct run *r)
 {
 	int rc = run_gather(r);
 
 	if (rc == 0)
 		rc = run_await_row(r);
+	if (rc == 0)
+		run_look_at_locks(r);
 	if (rc < 0)
 		return rc;
 	r->in.wall_ms = clock_wall_ms();

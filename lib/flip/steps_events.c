@@ -1,6 +1,7 @@
 /*
- * steps_events: the row events: what old's scheduler and new's semi-sync do is noted and switched off, the
- * order of the rows is chosen, and what watches the blackout is made warm. The last moment before the fence.
+ * steps_events: the row events: what old's scheduler and new's semi-sync do is noted and switched off,
+ * accounts are locked, the order of the rows is chosen, and what watches the blackout is made warm. The last
+ * moment before the fence.
  */
 #include <errno.h>
 #include <string.h>
@@ -42,6 +43,10 @@ static void choose_order(struct flip *f)
 	runner_order(f);
 	flip_step_detail(f, "events", "%s, %s", f->use_gtid ? "GTID" : "file and position",
 		f->guarded ? "guarded opening" : "plain order");
+	if (f->nlocked)
+		flip_step_detail(f, "events", "%s, %s, %d accounts locked",
+			f->use_gtid ? "GTID" : "file and position",
+			f->guarded ? "guarded opening" : "plain order", f->nlocked);
 }
 
 /* What runs on old by itself, to run on new after; an account without EVENT sees none. */
@@ -88,6 +93,21 @@ int MAY_WAIT events_semi_sync_off(struct flip *f, struct err *err)
 	return rc < 0 ? rc : semi_sync_off(f, err);
 }
 
+/* What is not there is warned of: the flip goes on without. */
+static void MAY_WAIT warm_probes(struct flip *f)
+{
+	struct err why = {0};
+
+	if (f->policy.fence_probe.user && !f->fence_probe &&
+		session_open(f->old_side.server->node, SESSION_PROBE, &f->policy.fence_probe,
+			flip_deadline(ROUND_TRIP_MS), &f->fence_probe, &why) < 0)
+		flip_warn(f, "the fence will not be proven by a write: %s", err_text(&why));
+	err_clear(&why);
+	if (!f->probe && probe_start(f->cluster, f->from, &f->probe, &why) < 0 &&
+		f->policy.fence_probe.user && f->policy.probe_via != CONF_VIA_NONE)
+		flip_warn(f, "the blackout is computed, not measured: %s", err_text(&why));
+}
+
 int MAY_WAIT step_events(struct flip *f, struct err *err)
 {
 	struct wire *d = wire_object();
@@ -109,21 +129,12 @@ int MAY_WAIT step_events(struct flip *f, struct err *err)
 			err);
 	if (rc == 0 && f->semi_sync_changed)
 		rc = semi_sync_off(f, err);
+	if (rc == 0 && !f->request.rehearsal) /* a rehearsal keeps nobody from writing */
+		rc = accounts_lock(f, err);   /* last: whoever is locked out waits for the flip */
 	if (rc < 0)
 		return rc;
 	choose_order(f);
-	if (f->policy.fence_probe.user && !f->fence_probe) {
-		struct err why = {0};
-		if (session_open(f->old_side.server->node, SESSION_PROBE, &f->policy.fence_probe,
-			    flip_deadline(ROUND_TRIP_MS), &f->fence_probe, &why) < 0)
-			flip_warn(f, "the fence will not be proven by a write: %s", err_text(&why));
-	}
-	if (!f->probe) {
-		struct err why = {0};
-		if (probe_start(f->cluster, f->from, &f->probe, &why) < 0 && f->policy.fence_probe.user &&
-			f->policy.probe_via != CONF_VIA_NONE)
-			flip_warn(f, "the blackout is computed, not measured: %s", err_text(&why));
-	}
+	warm_probes(f);
 	return 0;
 }
 
@@ -152,43 +163,58 @@ int have_adapters(const struct flip *f, struct err *err)
 	return 0;
 }
 
-/* A fence is taken back and drain waits anew, perhaps for long: old's events run meanwhile. */
-int MAY_WAIT events_back(struct flip *f, struct err *err)
-{
-	int rc;
-
-	if (!f->scheduler_changed)
-		return 0;
-	rc = sess_open(f, &f->old_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
-	if (rc == 0)
-		rc = flip_rc(
-			node_set_event_scheduler(f->old_side.act, true, flip_deadline(ROUND_TRIP_MS), err),
-			err);
-	f->scheduler_changed = rc < 0;
-	return rc;
-}
-
-int MAY_WAIT step_events_undo(struct flip *f, struct err *err)
+static int MAY_WAIT scheduler_back(struct flip *f, struct err *err)
 {
 	int rc = 0;
 
-	if (f->scheduler_changed) {
+	if (f->scheduler_changed)
 		rc = sess_open(f, &f->old_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
-		if (rc == 0)
-			rc = flip_rc(node_set_event_scheduler(
-					     f->old_side.act, true, flip_deadline(ROUND_TRIP_MS), err),
-				err);
-	}
-	if (f->semi_sync_changed) {
+	if (f->scheduler_changed && rc == 0)
+		rc = flip_rc(
+			node_set_event_scheduler(f->old_side.act, true, flip_deadline(ROUND_TRIP_MS), err),
+			err);
+	return rc;
+}
+
+static int MAY_WAIT semi_sync_back(struct flip *f, struct err *err)
+{
+	int rc = 0;
+
+	if (f->semi_sync_changed)
+		rc = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
+	if (f->semi_sync_changed && rc == 0)
+		rc = flip_rc(
+			node_set_semi_sync_master(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), err),
+			err);
+	return rc;
+}
+
+/* A fence is taken back and drain waits anew, perhaps for long: old's events run meanwhile, and nobody is
+ * locked out. */
+int MAY_WAIT events_back(struct flip *f, struct err *err)
+{
+	struct err ignored = {0};
+	int rc = scheduler_back(f, err);
+
+	if (f->scheduler_changed)
+		f->scheduler_changed = rc < 0;
+	(void)!accounts_unlock(f, &ignored); /* else they stay noted, and locked till the end of the flip */
+	return rc;
+}
+
+/* Each on its own; the first error is told. */
+int MAY_WAIT step_events_undo(struct flip *f, struct err *err)
+{
+	int MAY_WAIT (*const back[])(struct flip *, struct err *) = {
+		accounts_unlock, scheduler_back, semi_sync_back};
+	int rc = 0;
+
+	for (size_t i = 0; i < COUNT_OF(back); i++) {
 		struct err why = {0};
-		int rc2 = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), &why);
-		if (rc2 == 0)
-			rc2 = flip_rc(node_set_semi_sync_master(
-					      f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), &why),
-				&why);
-		if (rc2 < 0 && rc == 0) {
+		int one = back[i](f, &why);
+		if (one < 0 && rc == 0) {
 			*err = why;
-			rc = rc2;
+			rc = one;
 		}
 	}
 	return rc;

@@ -4,6 +4,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "lib/model/accounts.h"
+
 #define NAME_LONGEST 48 /* names go into lock names, of which servers take 64 bytes */
 
 bool conf_need(struct conf_reader *rd, const struct conf_node *n, const char *key, bool is_there)
@@ -127,6 +129,47 @@ static void check_account(
 		conf_error(rd, n, key, "missing beside the password");
 }
 
+/* What a flip itself needs, and what it is told to leave alone, may never be locked. */
+static const char *locked_by_mistake(const struct conf_cluster *c, const char *user)
+{
+	const struct conf_policy *p = &c->policy;
+
+	for (int i = 0; i < c->nreplicas + 2; i++) {
+		if (str_eq(user, server_at(c, i)->account.user))
+			return "flipd's own account";
+		if (str_eq(user, server_at(c, i)->replication.user))
+			return "the account of replication";
+	}
+	if (str_eq(user, p->heartbeat_account.user))
+		return "the account of the heartbeat";
+	if (str_eq(user, p->fence_probe.user))
+		return "the account of fence_probe";
+	for (int i = 0; i < p->exempt_users.n; i++)
+		if (str_eq(user, p->exempt_users.v[i]))
+			return "in exempt_users";
+	return NULL;
+}
+
+static void check_lock_accounts(
+	struct conf_reader *rd, const struct conf_node *n, const struct conf_cluster *c)
+{
+	static const char key[] = "sessions.lock_accounts";
+	const struct conf_list *l = &c->policy.lock_accounts;
+
+	for (int i = 0; i < l->n; i++) {
+		struct account_name name;
+		const char *why;
+
+		if (account_name_parse(l->v[i], &name) < 0) {
+			conf_error(rd, n, key, "'%s' names no account: USER or USER@HOST is wanted", l->v[i]);
+			continue;
+		}
+		why = locked_by_mistake(c, name.user);
+		if (why)
+			conf_error(rd, n, key, "'%s' is %s: it is never locked", name.user, why);
+	}
+}
+
 void conf_check_cluster(struct conf_reader *rd, const struct conf_node *n, const struct conf_cluster *c)
 {
 	const struct conf_policy *p = &c->policy;
@@ -136,9 +179,7 @@ void conf_check_cluster(struct conf_reader *rd, const struct conf_node *n, const
 	check_account(rd, n, "heartbeat.user", &p->heartbeat_account);
 	if (p->fence_timeout_ms >= p->max_blackout_ms)
 		conf_warn(rd, n, "fence_timeout", "not shorter than max_blackout");
-	if (c->policy.lock_accounts.n)
-		conf_warn(rd, n, "sessions.lock_accounts",
-			"comes with a later version: these accounts are named and killed, not locked");
+	check_lock_accounts(rd, n, c);
 	for (int i = 0; i < 2; i++)
 		if (p->fence_probe.user && str_eq(p->fence_probe.user, c->side[i].account.user)) {
 			conf_warn(rd, n, "fence_probe.user",

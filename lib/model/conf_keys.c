@@ -110,7 +110,7 @@ static const struct conf_key sessions_keys[] = {
 	{.name = "exempt_users", .type = &conf_type_list, .offset = AT(conf_policy, exempt_users),
 		.does = "accounts whose sessions are not killed"},
 	{.name = "lock_accounts", .type = &conf_type_list, .preset = NULL, .offset = AT(conf_policy, lock_accounts),
-		.does = "accounts that are locked for the flip"},
+		.does = "accounts that cannot log in to old for as long as a flip lasts: USER (at every host) or USER@HOST"},
 	{.name = "keep_text", .type = &conf_type_bool, .preset = "false", .offset = AT(conf_policy, keep_text),
 		.does = "keep the statements of killed sessions, not only their digest"},
 	{0},

@@ -60,8 +60,9 @@ struct facts_session { /* one line of the process list */
 	bool holds_tables;  /* has LOCK TABLES or metadata locks in a way that blocks, where it can be seen */
 };
 
-struct facts_account { /* who may walk through the fence */
-	char user[128], host[128];
+struct facts_account { /* who may walk through the fence, or is to be locked */
+	char user[128], host[256];
+	bool locked; /* ACCOUNT LOCK; of node_list_accounts only */
 };
 
 struct facts_setting { /* one line of SHOW GLOBAL VARIABLES or STATUS */

@@ -15,6 +15,7 @@ enum grants_when {
 	GRANTS_ALWAYS, /* no flip without it */
 	GRANTS_EVENTS, /* only where the event scheduler runs */
 	GRANTS_LOOK,   /* a check that cannot look is skipped */
+	GRANTS_LOCKS,  /* only with sessions.lock_accounts; too powerful to be given to everybody */
 };
 
 /* One privilege of flipd's own account. */
@@ -22,6 +23,7 @@ struct grants_need {
 	const char *privilege; /* as GRANT takes it */
 	const char *on;	       /* "*.*", "mysql.event", ...; NULL: flipd's own schema, SCHEMA.* */
 	enum grants_when when;
+	bool for_locks;	 /* with sessions.lock_accounts no flip without it */
 	bool super_does; /* SUPER does as well */
 	int super_until; /* SUPER does before this version; 0 never */
 	const char *why;

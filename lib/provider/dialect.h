@@ -84,6 +84,11 @@ struct dialect {
 	void (*session_charset)(
 		const struct dialect_ctx *, const char *charset, const char *collation, struct strbuf *);
 	void (*semi_sync_master)(const struct dialect_ctx *, bool on, struct strbuf *);
+	/* of the users named by the entries, at every host; not the session's own */
+	void (*accounts)(const struct dialect_ctx *, const struct conf_list *entries, struct strbuf *);
+	void (*read_account)(const struct db_result *, int row, struct facts_account *ret);
+	void (*accounts_lock)(
+		const struct dialect_ctx *, const struct facts_account *, int n, bool lock, struct strbuf *);
 	void (*fence)(const struct dialect_ctx *, int64_t limit_ms, struct strbuf *);
 	void (*unfence)(const struct dialect_ctx *, struct strbuf *);
 	void (*probe_write)(const struct dialect_ctx *, uint64_t seq, struct strbuf *);
@@ -151,6 +156,10 @@ int mariadb_read_prove(const struct db_result *, struct node_proof *ret);
 void mariadb_survey(const struct dialect_ctx *, unsigned what, int64_t limit_ms, struct strbuf *);
 int mariadb_read_survey(const struct db_result *, struct arena *, struct survey *ret);
 void mariadb_sessions(const struct dialect_ctx *, struct strbuf *);
+void mariadb_accounts(const struct dialect_ctx *, const struct conf_list *entries, struct strbuf *);
+void mariadb_read_account(const struct db_result *, int row, struct facts_account *ret);
+void mariadb_accounts_lock(
+	const struct dialect_ctx *, const struct facts_account *, int n, bool lock, struct strbuf *);
 int mariadb_read_channel(const struct db_result *, struct facts_channel *ret);
 void mariadb_wait(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms,
 	struct strbuf *);

@@ -122,7 +122,8 @@ static void add_code(struct strbuf *out)
 	add_optional(out, "SELECT DISTINCT definer AS survey_definer, '' AS digest FROM mysql.event");
 }
 
-/* Not password_last_changed, and not version_id: they tell when and where, not what. */
+/* Not password_last_changed, and not version_id: they tell when and where, not what. An account that was
+ * locked once, and is no more, has account_locked: false, like one that never was. */
 static void add_account_rows(struct strbuf *out)
 {
 	static const char *const keys[] = {"access", "plugin", "authentication_string", "auth_or",
@@ -133,7 +134,7 @@ static void add_account_rows(struct strbuf *out)
 
 	strbuf_add(&select, "SELECT CONCAT(User, '@', Host) AS survey_account, MD5(CONCAT_WS('|'");
 	for (size_t i = 0; i < COUNT_OF(keys); i++)
-		strbuf_addf(&select, ", IFNULL(JSON_EXTRACT(Priv, '$.%s'), '-')", keys[i]);
+		strbuf_addf(&select, ", IFNULL(NULLIF(JSON_EXTRACT(Priv, '$.%s'), 'false'), '-')", keys[i]);
 	strbuf_add(&select, ")) AS digest FROM mysql.global_priv");
 	add_optional(out, strbuf_str(&select));
 	strbuf_free(&select);

@@ -121,6 +121,18 @@ enum act MAY_WAIT node_enable_events(
 	struct session *act, const char *const *names, int n, int64_t deadline_us, struct err *) MUSTCHECK;
 enum act MAY_WAIT node_set_semi_sync_master(
 	struct session *, bool on, int64_t deadline_us, struct err *) MUSTCHECK;
+/* The accounts that the entries name (lib/model/accounts.h), flipd's own left out, with whether each is
+ * locked; in the arena. */
+enum act MAY_WAIT node_list_accounts(struct session *, const struct conf_list *entries, struct arena *,
+	int64_t deadline_us, struct facts_account **ret, int *ret_n, struct err *) MUSTCHECK;
+/*
+ * ACCOUNT LOCK, or UNLOCK, of all of them in one statement that is bounded in the server and stays out of its
+ * binlog: a replica never hears of it. Those that are gone are passed over. Live sessions stay.
+ */
+enum act MAY_WAIT node_lock_accounts(struct session *, const struct facts_account *, int n, bool lock,
+	int64_t deadline_us, struct err *) MUSTCHECK;
+/* That statement, for `plan` and for an operator. */
+void node_accounts_text(const struct node *, const struct facts_account *, int n, bool lock, struct strbuf *);
 /* read_only=1, limited in the server by limit_ms; on the lock's session. REFUSED 1969/1205: it ran out, still
  * open. */
 enum act MAY_WAIT node_fence(
@@ -220,9 +232,10 @@ enum act MAY_WAIT node_try_reverse(
 	struct session *old_act, const struct node_follow *, int64_t deadline_us, struct err *) MUSTCHECK;
 enum act MAY_WAIT node_try_reverse_remove(
 	struct session *old_act, int64_t deadline_us, struct err *) MUSTCHECK;
+enum { NODE_NEEDS_EVENTS = 1, NODE_NEEDS_LOCKS = 2 }; /* the flip moves events; locks accounts */
 /* A check that lacking privileges for the flip: DONE, or REFUSED with the missing ones and the GRANT that
  * mends it. */
-enum act node_judge_privileges(const struct facts *, bool needs_events, struct err *) MUSTCHECK;
+enum act node_judge_privileges(const struct facts *, unsigned needs, struct err *) MUSTCHECK;
 /* The account has the privilege on everything (*.*), as far as SHOW GRANTS says; pure. */
 bool node_judge_granted(const struct facts *, const char *privilege);
 

@@ -137,22 +137,39 @@ static bool need_met(const struct facts *f, const char *own_schema, const struct
 }
 
 /* All the missing ones; the hint is the one GRANT that mends the first object in question. */
-enum act node_judge_privileges(const struct facts *f, bool needs_events, struct err *err)
+static bool is_asked(const struct grants_need *need, unsigned what)
+{
+	return need->when == GRANTS_ALWAYS || (need->when == GRANTS_EVENTS && (what & NODE_NEEDS_EVENTS)) ||
+	       (need->for_locks && (what & NODE_NEEDS_LOCKS));
+}
+
+/* "'flipd'@'10.%'" out of CURRENT_USER(). */
+static void add_own_name(struct strbuf *out, const char *current_user)
+{
+	const char *at = strrchr(current_user, '@');
+	int n = at ? (int)(at - current_user) : (int)strlen(current_user);
+
+	strbuf_addf(out, "'%.*s'@'%s'", n, current_user, at ? at + 1 : "%");
+}
+
+enum act node_judge_privileges(const struct facts *f, unsigned what, struct err *err)
 {
 	const char *own_schema = f->schema[0] ? f->schema : "flipd";
 	struct strbuf missing = {0}, mend = {0};
 	const char *mend_on = NULL;
+	bool only_locks = true;
 	int n;
 	const struct grants_need *needs = grants_needs(&n);
 
 	for (int i = 0; i < n; i++) {
 		const struct grants_need *need = &needs[i];
-		bool asked = need->when == GRANTS_ALWAYS || (need->when == GRANTS_EVENTS && needs_events);
-		if (!asked || need_met(f, own_schema, need))
+		if (!is_asked(need, what) || need_met(f, own_schema, need))
 			continue;
+		only_locks = only_locks && need->for_locks;
 		const char *on = need->on ? need->on : own_schema;
+		bool everywhere = str_eq(on, "*.*");
 		strbuf_addf(&missing, "%s%s%s%s", missing.len ? ", " : "", need->privilege,
-			need->on ? "" : " ON ", need->on ? "" : own_schema);
+			everywhere ? "" : " ON ", everywhere ? "" : on);
 		mend_on = mend_on ? mend_on : on;
 		if (str_eq(on, mend_on))
 			strbuf_addf(&mend, "%s%s", mend.len ? ", " : "GRANT ", need->privilege);
@@ -160,8 +177,11 @@ enum act node_judge_privileges(const struct facts *f, bool needs_events, struct 
 	if (!missing.len)
 		return ACT_DONE;
 	err_set(err, -EPERM, "account %s lacks privileges: %s", f->current_user, strbuf_str(&missing));
-	err_hint(err, "%s ON %s%s TO flipd's account; flipctl grants mariadb prints all", strbuf_str(&mend),
-		mend_on, str_eq(mend_on, "*.*") ? "" : ".*");
+	strbuf_addf(&mend, " ON %s%s TO ", mend_on, strchr(mend_on, '.') ? "" : ".*");
+	add_own_name(&mend, f->current_user);
+	err_hint(err, "%s; %s", strbuf_str(&mend),
+		only_locks ? "sessions.lock_accounts needs it, see flipd.yaml(5)"
+			   : "flipctl grants mariadb prints all");
 	strbuf_free(&missing);
 	strbuf_free(&mend);
 	return ACT_REFUSED;

@@ -28,8 +28,8 @@ bool told_whole, told_nothing;
 const struct course courses[] = {
 	{.name = "guarded, done", .defaults = "", .cluster = "", .gtid = true},
 	{.name = "plain, done", .defaults = ", verify: counts", .cluster = "", .gtid = true},
-	{.name = "guarded, aborted at endpoints",
-		.defaults = "",
+	{.name = "guarded, aborted at endpoints, accounts locked",
+		.defaults = ", sessions: {lock_accounts: [legacy, retired]}",
 		.cluster = "",
 		.gtid = true,
 		.abort_at = "endpoints"},
@@ -46,8 +46,9 @@ const struct course courses[] = {
 		.max_blackout_ms = 300,
 		.apply_us = 500000},
 	{.name = "file, guarded, done", .defaults = "", .cluster = "", .gtid = false},
-	{.name = "a replica, probe, done",
-		.defaults = ", fence_probe: {user: flipd_probe, password: z}, probe: {via: none}",
+	{.name = "a replica, probe, accounts locked, done",
+		.defaults = ", sessions: {lock_accounts: [\"legacy@%\", retired]}, fence_probe: {user: "
+			    "flipd_probe, password: z}, probe: {via: none}",
 		.cluster = ", replicas: [{name: r1, host: 10.1.0.6}]",
 		.gtid = true},
 	{.name = "rehearsal", .defaults = "", .cluster = "", .gtid = true, .rehearse = true},

@@ -19,6 +19,7 @@ static const struct {
 	{MUTANT_OPEN_OLD, "old is opened while the intent lives", 0, FAULT_NONE},
 	{MUTANT_NO_UNDO, "a setting is not switched on again", 2, FAULT_NONE},
 	{MUTANT_FENCE_IN_VAIN, "a rehearsal closes old", 7, FAULT_NONE},
+	{MUTANT_NO_UNLOCK, "an account is not unlocked again", 6, FAULT_NONE},
 };
 
 /* True when one of its runs was found wrong. */

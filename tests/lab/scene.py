@@ -222,19 +222,42 @@ class Scene:
         options.setdefault("zone", ZONE if self.lab.named else None)
         return self.lab.load(name="load-%d" % self.number, **dict({"writers": 4}, **options))
 
+    def account(self, server, user, *grants):
+        """An account of this test's own, made on the master and there on all: "SELECT ON app.*", ...; gone after it."""
+        self.lab.passwords.setdefault(user, user + "-password")
+        with open(self.lab.secret(user), "w") as f:
+            f.write(self.lab.passwords[user] + "\n")
+        server.query("CREATE USER '%s'@'%%' IDENTIFIED BY '%s'" % (user, self.lab.passwords[user]))
+        self.stack.callback(lambda: self.master.query("DROP USER '%s'@'%%'" % user))
+        for grant in grants:
+            server.query("GRANT %s TO '%s'@'%%'" % (grant, user))
+        self.lab.sync(server)
+        return user
+
+    def may_lock_accounts(self, server):
+        """flipd may, for this test."""
+        server.query("GRANT CREATE USER ON *.* TO 'flipd'@'%'")
+        self.stack.callback(lambda: self.master.query("REVOKE CREATE USER ON *.* FROM 'flipd'@'%'"))
+        self.lab.sync(server)
+
+    def names_after_open(self):
+        """Configuration of the cluster: names switch once new is open. Who walks through the fence comes there no
+        earlier: new's would not stop it either."""
+        return {"endpoints": [self.lab.endpoint(z, order="after_open") for z in self.lab.named.zones]}
+
     def client(self, server, user="app", **options):
         client = Client(server, user, **options)
         self.stack.callback(client.close)
         return client
 
-    def hook_gate(self):
-        """Configuration of the cluster: a hook before the fence that waits for gate_opens()."""
+    def hook_gate(self, point="before_fence"):
+        """Configuration of the cluster: a hook before the fence (or elsewhere) that waits for gate_opens()."""
         self.number += 1
         self.gate = os.path.join(self.lab.dir, "gate-%d" % self.number)
         program = script(self.gate + ".sh", """\
             echo "$FLIPD_ID" >"%s.new" && mv "%s.new" "%s.there"
             while [ -e "%s.there" ]; do sleep 0.01; done""".replace("%s", self.gate))
-        return {"hooks": {"before_fence": [program]}}
+        return {"hooks": {point: [program]}}
 
     def at_gate(self):
         """Until the flip waits at its gate: its id."""

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/base/clock.h"
+#include "lib/model/accounts.h"
 #include "tests/scenario/fake_node.h"
 
 #define GONE_POLL_MS 5
@@ -187,6 +188,50 @@ enum act node_enable_events(
 enum act node_set_semi_sync_master(struct session *s, bool on, int64_t deadline_us, struct err *err)
 {
 	return ask_on(s, OP_SEMI_SYNC, on, deadline_us, err);
+}
+
+enum act node_list_accounts(struct session *s, const struct conf_list *entries, struct arena *a,
+	int64_t deadline_us, struct facts_account **ret, int *ret_n, struct err *err)
+{
+	struct stmt *m = stmt_new(OP_ACCOUNTS);
+	enum act act = ask(s, m, 0, deadline_us, err);
+	int n = 0;
+
+	if (act != ACT_DONE)
+		return act;
+	*ret = arena_alloc(a, ACCOUNTS * sizeof(**ret));
+	for (int i = 0; i < m->out->n; i++)
+		for (int k = 0; k < entries->n; k++)
+			if (account_name_matches(
+				    entries->v[k], m->out->accounts[i].user, m->out->accounts[i].host)) {
+				(*ret)[n++] = m->out->accounts[i];
+				break;
+			}
+	*ret_n = n;
+	return ACT_DONE;
+}
+
+enum act node_lock_accounts(struct session *s, const struct facts_account *accounts, int n, bool lock,
+	int64_t deadline_us, struct err *err)
+{
+	struct stmt *m = stmt_new(lock ? OP_LOCK_ACCOUNTS : OP_UNLOCK_ACCOUNTS);
+	struct facts_account *copy = arena_alloc(w.arena, (size_t)(n + 1) * sizeof(*copy));
+
+	for (int i = 0; i < n; i++)
+		copy[i] = accounts[i];
+	m->in->accounts = copy;
+	m->in->naccounts = n;
+	return ask(s, m, 1000, deadline_us, err);
+}
+
+void node_accounts_text(
+	const struct node *n, const struct facts_account *accounts, int count, bool lock, struct strbuf *out)
+{
+	(void)n;
+	strbuf_add(out, "ALTER USER");
+	for (int i = 0; i < count; i++)
+		strbuf_addf(out, "%s '%s'@'%s'", i ? "," : "", accounts[i].user, accounts[i].host);
+	strbuf_addf(out, " ACCOUNT %s", lock ? "LOCK" : "UNLOCK");
 }
 
 enum act node_fence(struct session *s, int64_t limit_ms, int64_t deadline_us, struct err *err)

@@ -59,6 +59,9 @@ static const char *const op_names[OPS] = {[OP_HELLO] = "hello",
 	[OP_TRY] = "try_reverse",
 	[OP_TRY_REMOVE] = "try_remove",
 	[OP_TABLES] = "tables",
+	[OP_ACCOUNTS] = "accounts",
+	[OP_LOCK_ACCOUNTS] = "lock_accounts",
+	[OP_UNLOCK_ACCOUNTS] = "unlock_accounts",
 	[OP_TABLE] = "table",
 	[OP_EVENTS] = "events",
 	[OP_EVENTS_ON] = "events_on",
@@ -292,6 +295,7 @@ static void server_init(struct server *s, int i, const char *name, bool use_gtid
 		.row = -1,
 		.apply_us = 300,
 		.strict = use_gtid};
+	s->account_locked[ACCOUNT_RETIRED] = true;
 	s->heartbeat_wall_ms = vtime_wall_ms();
 	s->writable_since_us = vtime_us();
 	/* Both sides have been master before. */

@@ -55,6 +55,7 @@ enum mutant {
 	MUTANT_OPEN_OLD,      /* somebody in flipd opens old while the intent lives */
 	MUTANT_NO_UNDO,	      /* settings are not switched on again */
 	MUTANT_FENCE_IN_VAIN, /* a rehearsal closes old */
+	MUTANT_NO_UNLOCK,     /* accounts that the flip has locked stay so, and nobody is told */
 	MUTANTS
 };
 
@@ -93,6 +94,9 @@ enum op {
 	OP_TABLE,
 	OP_EVENTS,
 	OP_EVENTS_ON,
+	OP_ACCOUNTS,
+	OP_LOCK_ACCOUNTS,
+	OP_UNLOCK_ACCOUNTS,
 	OP_WRITE,
 	OPS
 };
@@ -115,6 +119,8 @@ struct args { /* of flipd's statements */
 	struct node_row row;
 	char user[64];
 	unsigned what;
+	const struct facts_account *accounts;
+	int naccounts;
 };
 
 struct answer {
@@ -124,6 +130,7 @@ struct answer {
 	bool yes;
 	struct facts *facts;
 	struct facts_session *list;
+	struct facts_account *accounts;
 	int n;
 };
 
@@ -151,12 +158,16 @@ struct wsession {
 	struct server *server;
 	uint64_t id;
 	char user[32];
-	bool client_gone, killed, locks_tables, flipd, foreign;
+	bool client_gone, killed, locks_tables, flipd, foreign, login;
 	int64_t since_us;
 	uint64_t trx_rows;
 	struct stmt *running;
 	struct client *client;
 };
+
+/* An account that the fence does not stop, and one that an operator has locked long ago. */
+enum { ACCOUNT_LEGACY, ACCOUNT_RETIRED, ACCOUNTS };
+const char *account_user(int);
 
 struct link { /* what a server replicates from */
 	bool there, use_gtid, io, sql, applying;
@@ -172,11 +183,14 @@ struct server {
 	int index;
 	uint32_t server_id;
 	bool up, partitioned, read_only, boots_closed, scheduler, semi_sync, trial, strict;
-	bool impostor;		  /* another server answers at its address */
-	bool outer, outer_closed; /* a fence outside the server, and what it is */
-	unsigned events_on;	  /* its events, a bit each */
-	int64_t lag_s;		  /* as SHOW SLAVE STATUS says */
-	uint64_t differs;	  /* rows that another put there before the flip */
+	bool impostor;		       /* another server answers at its address */
+	bool outer, outer_closed;      /* a fence outside the server, and what it is */
+	unsigned events_on;	       /* its events, a bit each */
+	int64_t lag_s;		       /* as SHOW SLAVE STATUS says */
+	uint64_t differs;	       /* rows that another put there before the flip */
+	bool account_locked[ACCOUNTS]; /* a restart does not change that */
+	bool backup;		       /* holds every write and commit up */
+	bool unlock_asked;	       /* of MUTANT_NO_UNLOCK: it says that it has done so */
 	int boots;
 	int64_t boot_wall_s;
 	uint64_t next_id, lock_holder;
@@ -205,6 +219,7 @@ enum client_kind {
 	CLIENT_BLOCKER,
 	CLIENT_LOCKER,
 	CLIENT_BYPASS,
+	CLIENT_LEGACY,	 /* walks through the fence too, and moves along once new is open */
 	CLIENT_HOLDER,	 /* an idle transaction with changed rows */
 	CLIENT_STRAGGLER /* comes to the same server again and again, and writes nothing */
 };
@@ -254,9 +269,11 @@ struct world {
 	int nclients;
 	struct client client[CLIENTS_MAX];
 	bool stop_clients;
-	int64_t rebooted_us;	/* when a server last came up again */
-	bool rebooted_late;	/* and the flip was closing its row */
-	int64_t quick_until_us; /* applications write fast until then */
+	bool slow_applies;	     /* what a blocker wrote takes a replica as long as it took it */
+	int64_t slow_write, slow_us; /* the last of those */
+	int64_t rebooted_us;	     /* when a server last came up again */
+	bool rebooted_late;	     /* and the flip was closing its row */
+	int64_t quick_until_us;	     /* applications write fast until then */
 	int nrows;
 	struct node_row row[ROWS_MAX * 8];
 	/* acknowledged writes */
@@ -389,6 +406,7 @@ uint64_t pos_of(int entry);
 const char *link_io(const struct server *);
 
 /* world_app.c */
+bool client_walks(const struct client *); /* through the fence */
 struct client *client_add(enum client_kind, int server, int64_t busy_us);
 void client_lost(struct client *); /* its session is gone */
 void client_wrote(struct client *, struct stmt *);

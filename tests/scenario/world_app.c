@@ -1,8 +1,8 @@
 /*
  * world_app: applications. A writer follows the endpoint, writes while it may, and remembers what was
  * acknowledged; it is killed, refused, cut off, and comes again. A blocker runs one long UPDATE, a locker
- * holds LOCK TABLES, a bypass account writes through the fence, a holder leaves its transaction open, a
- * straggler knows nothing of the endpoint.
+ * holds LOCK TABLES, a bypass account writes through the fence, legacy too, but it moves along once new is
+ * open, a holder leaves its transaction open, a straggler knows nothing of the endpoint.
  */
 #include <stdlib.h>
 
@@ -12,6 +12,7 @@
 
 #define QUICK_US 4000 /* between two writes, while the flip is young */
 #define SLOW_US 60000
+#define LOGIN_US 2000
 #define AGAIN_US 3000 /* from a lost connection to the next try */
 
 static void client_tick(void *arg);
@@ -64,17 +65,60 @@ static struct wsession *client_session(struct client *c)
 		       : NULL;
 }
 
+struct login {
+	struct server *server;
+	int boots;
+	uint64_t id;
+};
+
+static void login_refused(void *arg)
+{
+	struct login *l = arg;
+	struct wsession *x = l->server->boots == l->boots ? server_find(l->server, l->id) : NULL;
+
+	if (x)
+		server_drop(x);
+}
+
+/* With a locked account: it shows in the process list until the server has come to refuse it. */
+static void client_is_refused(struct server *s, const char *user)
+{
+	struct login *l = arena_alloc(w.arena, sizeof(*l));
+	struct wsession *x = server_connect(s, user);
+
+	x->login = true;
+	*l = (struct login){s, s->boots, x->id};
+	vtime_at(vtime_us() + jitter_us(LOGIN_US), login_refused, l);
+}
+
+bool client_walks(const struct client *c)
+{
+	return c->kind == CLIENT_BYPASS || c->kind == CLIENT_LEGACY;
+}
+
+static bool is_locked_out(const struct client *c)
+{
+	return client_walks(c) && c->server >= 0 && w.server[c->server].up &&
+	       w.server[c->server].account_locked[ACCOUNT_LEGACY];
+}
+
 static bool client_connect(struct client *c)
 {
-	static const char *const users[] = {"app", "app", "app", "legacy", "batch", "old-app"};
+	static const char *const users[] = {"app", "app", "app", "legacy", "legacy", "batch", "old-app"};
 	struct server *s;
 	struct wsession *x;
 
 	if (c->kind == CLIENT_WRITER)
 		c->server = w.endpoint < 2 ? w.endpoint : 0;
+	if (c->kind == CLIENT_LEGACY)
+		c->server = w.server[w.to].read_only ? w.from : w.to;
 	s = &w.server[c->server];
 	if (!s->up || s->impostor || s->outer_closed)
 		return false;
+	if (is_locked_out(c)) {
+		client_is_refused(s, users[c->kind]);
+		return false;
+	}
 	x = server_connect(s, users[c->kind]);
 	x->client = c;
 	x->locks_tables = c->kind == CLIENT_LOCKER;
@@ -113,7 +157,8 @@ static void client_tick(void *arg)
 		return;
 	x = client_session(c);
 	if (!x) {
-		tick_at(c, client_connect(c) ? jitter_us(400) : jitter_us(20000));
+		tick_at(c,
+			client_connect(c) ? jitter_us(400) : jitter_us(is_locked_out(c) ? AGAIN_US : 20000));
 		return;
 	}
 	if (c->kind != CLIENT_LOCKER && c->kind < CLIENT_HOLDER && !x->running)
@@ -137,6 +182,6 @@ void client_wrote(struct client *c, struct stmt *m)
 		server_drop(x);
 	}
 	c->id = 0;
-	if (c->kind == CLIENT_BYPASS || c->kind == CLIENT_WRITER)
+	if (client_walks(c) || c->kind == CLIENT_WRITER)
 		tick_at(c, jitter_us(AGAIN_US));
 }

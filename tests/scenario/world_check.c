@@ -136,6 +136,24 @@ static void judge_writes(void)
 			old->data && old->data[first], new->data &&new->data[first]);
 }
 
+/* What the flip has locked on old is unlocked, or an operator is told how; what was locked before stays so.
+ */
+static void judge_accounts(void)
+{
+	const struct server *old = &w.server[w.from], *new = &w.server[w.to];
+
+	if (!old->account_locked[ACCOUNT_RETIRED])
+		violation("an account that an operator had locked is open");
+	if (new->account_locked[ACCOUNT_LEGACY])
+		violation("an account is locked on new");
+	if (!old->account_locked[ACCOUNT_LEGACY] || !w.ended)
+		return;
+	if (all_up() && w.outcome != FLIP_OUTCOME_STUCK && !w.hands)
+		violation("an account is still locked on old");
+	if (!strstr(w.warnings, "'legacy'@'%' ACCOUNT UNLOCK"))
+		violation("an account is still locked on old, and nobody is told");
+}
+
 void world_judge(void)
 {
 	char why[200] = "";
@@ -154,6 +172,7 @@ void world_judge(void)
 	if (writable_sides() > 1 && !w.hands && !restart_excuses())
 		violation("both sides are open at the end");
 	judge_writes();
+	judge_accounts();
 }
 
 void world_dump(void)

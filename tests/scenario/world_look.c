@@ -20,6 +20,10 @@ static void fill_session(const struct wsession *x, struct facts_session *s)
 			"*/");
 	if (m && m->queued)
 		str_copy(s->state, sizeof(s->state), "Waiting for backup lock");
+	if (x->login) {
+		str_copy(s->command, sizeof(s->command), "Connect");
+		str_copy(s->state, sizeof(s->state), "login");
+	}
 	s->time_ms = (vtime_us() - x->since_us) / 1000;
 	s->trx_rows = x->trx_rows;
 	s->trx_age_ms = x->trx_rows ? s->time_ms : -1;
@@ -95,7 +99,7 @@ static void fill_bypass(const struct server *s, struct facts *f)
 	str_copy(f->bypass[0].host, 32, "%");
 	f->nbypass = 1;
 	for (int i = 0; i < w.nclients; i++)
-		there = there || w.client[i].kind == CLIENT_BYPASS;
+		there = there || client_walks(&w.client[i]);
 	if (!there || w.reckless[MUTANT_LEAKY_FENCE])
 		return;
 	str_copy(f->bypass[1].user, 32, "legacy");

@@ -9,6 +9,8 @@
 
 #define ER_READ_ONLY 1290
 #define ER_LIMIT 1969
+#define ER_LOCK_WAIT 1205
+#define LOCK_WAIT_US 1000000 /* lock_wait_timeout of flipd's sessions */
 #define COMMIT_US 200
 
 static int refuse(struct stmt *m, unsigned sql_errno, int code, const char *why)
@@ -64,10 +66,10 @@ static int op_lock_release(struct stmt *m)
 	return done(m);
 }
 
-/* Behind a fence that waits every write queues; true when this one has to. */
+/* Behind a fence that waits, or a backup's lock, every write queues; true when this one has to. */
 static bool queue_behind_fence(struct stmt *m)
 {
-	m->queued = at(m)->fencing > 0;
+	m->queued = at(m)->fencing > 0 || at(m)->backup;
 	return m->queued;
 }
 
@@ -82,8 +84,12 @@ static int op_row_write(struct stmt *m)
 {
 	struct server *s = at(m);
 
-	if (queue_behind_fence(m))
+	if (queue_behind_fence(m)) {
+		if (vtime_us() - m->begun_us >= LOCK_WAIT_US)
+			return refuse(m, ER_LOCK_WAIT, -ETIMEDOUT, "Lock wait timeout exceeded");
+		server_poke_at(s, m->begun_us + LOCK_WAIT_US);
 		return STEP_WAIT;
+	}
 	if (s->read_only)
 		return refuse(m, 0, -EROFS, "the server is closed (read_only), nothing was written");
 	if (w.nrows == (int)COUNT_OF(w.row))
@@ -142,7 +148,7 @@ static int op_probe(struct stmt *m)
 static int op_write(struct stmt *m)
 {
 	struct server *s = at(m);
-	bool bypass = m->client->kind == CLIENT_BYPASS;
+	bool bypass = client_walks(m->client);
 
 	if (!m->writing) {
 		if (queue_behind_fence(m))
@@ -156,6 +162,10 @@ static int op_write(struct stmt *m)
 	if (vtime_us() < m->busy_until_us)
 		return STEP_WAIT;
 	m->session->trx_rows = 0;
+	if (m->client->kind == CLIENT_BLOCKER) {
+		w.slow_write = m->limit_at_us;
+		w.slow_us = m->client->busy_us;
+	}
 	log_write(s, ENTRY_APP, m->limit_at_us);
 	return done(m);
 }
@@ -253,6 +263,43 @@ static int op_scheduler(struct stmt *m)
 static int op_semi_sync(struct stmt *m)
 {
 	at(m)->semi_sync = m->in->on && !w.reckless[MUTANT_NO_UNDO];
+	return done(m);
+}
+
+/* --- accounts --- */
+
+const char *account_user(int i)
+{
+	static const char *const names[] = {[ACCOUNT_LEGACY] = "legacy", [ACCOUNT_RETIRED] = "retired"};
+
+	return names[i];
+}
+
+static int op_accounts(struct stmt *m)
+{
+	m->out->accounts = arena_alloc(w.arena, ACCOUNTS * sizeof(*m->out->accounts));
+	for (int i = 0; i < ACCOUNTS; i++) {
+		struct facts_account *a = &m->out->accounts[m->out->n++];
+		str_copy(a->user, sizeof(a->user), account_user(i));
+		str_copy(a->host, sizeof(a->host), "%");
+		a->locked =
+			at(m)->account_locked[i] && !(at(m)->unlock_asked && w.reckless[MUTANT_NO_UNLOCK]);
+	}
+	return done(m);
+}
+
+static int op_lock_accounts(struct stmt *m)
+{
+	bool lock = m->op == OP_LOCK_ACCOUNTS;
+
+	if (lock && !fake_journal_has("accounts"))
+		violation("accounts are locked that the journal does not know");
+	at(m)->unlock_asked = !lock;
+	for (int i = 0; i < m->in->naccounts; i++)
+		for (int k = 0; k < ACCOUNTS; k++)
+			if (!strcmp(account_user(k), m->in->accounts[i].user))
+				at(m)->account_locked[k] =
+					lock || (w.reckless[MUTANT_NO_UNLOCK] && at(m)->account_locked[k]);
 	return done(m);
 }
 
@@ -360,6 +407,9 @@ int op_step(struct stmt *m)
 		[OP_TABLE] = op_table,
 		[OP_EVENTS] = op_events,
 		[OP_EVENTS_ON] = op_events_on,
+		[OP_ACCOUNTS] = op_accounts,
+		[OP_LOCK_ACCOUNTS] = op_lock_accounts,
+		[OP_UNLOCK_ACCOUNTS] = op_lock_accounts,
 		[OP_WRITE] = op_write};
 
 	if (w.lies > 0 && m->op == w.lying && !m->client) {

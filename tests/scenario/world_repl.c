@@ -170,8 +170,11 @@ static void apply_next(struct server *s)
 
 	if (!l->there || !l->sql || l->applying || l->applied >= l->fetched || !s->up)
 		return;
+	const struct entry *e = &w.server[l->master].log[l->applied];
+	bool slow = w.slow_applies && e->kind == ENTRY_APP && e->value == w.slow_write;
+
 	l->applying = true;
-	tick_at(s, vtime_us() + s->apply_us, applied);
+	tick_at(s, vtime_us() + (slow ? w.slow_us : s->apply_us), applied);
 }
 
 static void fetch(void *arg)

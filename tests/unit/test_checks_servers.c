@@ -11,6 +11,12 @@ CHANGE(old_down)
 	err_set(&p->error[p->in.from], -ECONNREFUSED, "connect: Connection refused");
 }
 
+CHANGE(old_full)
+{
+	p->old->up = false;
+	err_set(&p->error[p->in.from], -EIO, "connecting as flipd: 1040 - Too many connections");
+}
+
 CHANGE(new_down)
 {
 	p->new->up = false;
@@ -178,6 +184,7 @@ CHANGE(flush_off_both)
 static const struct pair_case servers[] = {
 	{"connect", old_down, CHECK_REFUSE, 'o', "does not answer: connect: Connection refused",
 		"start the server"},
+	{"connect", old_full, CHECK_REFUSE, 'o', "Too many connections", "raise max_connections"},
 	{"connect", new_down, CHECK_REFUSE, 'n', "does not answer: connect: timed out", "start the server"},
 	{"connect", replica_down, CHECK_WARN, 'r', "reports 10.1.0.7:3306", "goes on without reports"},
 	{"clock_skew", clock_ahead, CHECK_WARN, 'n', "5000 ms ahead of", "chrony"},

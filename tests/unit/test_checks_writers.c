@@ -141,12 +141,50 @@ CHANGE(bypass_own)
 	pair_bypass(p->old, "flipd");
 }
 
+static const struct facts_account lock_root = {.user = "root", .host = "localhost"};
+
 CHANGE(bypass_locked)
 {
 	static const char *locked[] = {"root"};
 
 	pair_bypass(p->new, "root");
 	p->conf.policy.lock_accounts = (struct conf_list){.n = 1, .v = locked};
+	p->in.nlock = 1;
+	p->in.lock = &lock_root;
+}
+
+/* root walks through old's fence, and is to be locked. */
+CHANGE(bypass_to_lock)
+{
+	bypass_locked(p);
+	p->new->nbypass = 0;
+	pair_bypass(p->old, "root");
+}
+
+CHANGE(bypass_to_lock_and_not)
+{
+	bypass_to_lock(p);
+	pair_bypass(p->old, "batch");
+}
+
+CHANGE(lock_nobody)
+{
+	bypass_to_lock(p);
+	p->in.nlock = 0;
+}
+
+CHANGE(lock_not_looked_at)
+{
+	bypass_to_lock(p);
+	p->in.nlock = -1;
+}
+
+CHANGE(lock_already)
+{
+	static const struct facts_account before = {.user = "root", .host = "localhost", .locked = true};
+
+	bypass_to_lock(p);
+	p->in.lock = &before;
 }
 
 CHANGE(bypass_hidden)
@@ -237,6 +275,14 @@ static const struct pair_case writers[] = {
 	{"bypass", root_on_both, CHECK_WARN, '-', "'root'@'localhost'", "REVOKE READ ONLY ADMIN"},
 	{"bypass", bypass_own, CHECK_OK, '-', "no account walks through", NULL},
 	{"bypass", bypass_locked, CHECK_WARN, 'n', "'root'@'localhost'", "REVOKE READ ONLY ADMIN"},
+	{"bypass", bypass_to_lock, CHECK_OK, '-', "will be locked there for the flip: 'root'@'localhost'",
+		NULL},
+	{"bypass", bypass_to_lock_and_not, CHECK_WARN, 'o', "'batch'@'localhost'",
+		"FROM 'batch'@'localhost'"},
+	{"bypass", lock_nobody, CHECK_WARN, 'o', "lock_accounts names what is no account of ",
+		"SELECT User, Host"},
+	{"bypass", lock_not_looked_at, CHECK_WARN, 'o', "could not be looked at", "privileges"},
+	{"bypass", lock_already, CHECK_OK, '-', "locked already, and left so: 'root'@'localhost'", NULL},
 	{"bypass", bypass_hidden, CHECK_SKIP, 'n', "may not see", NULL},
 	{"bypass", bypass_hidden_and_seen, CHECK_WARN, 'o', "'root'@'localhost'", "REVOKE READ ONLY ADMIN"},
 	{"events", events_disabled, CHECK_WARN, 'n', "the 3 events of", "event_scheduler=OFF"},

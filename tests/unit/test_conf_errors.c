@@ -146,6 +146,7 @@ static void policy_keys(void **state)
 		{"verify: {checksum: a.b}", "verify.checksum: a list is wanted"},
 		{"heartbeat: {schema: a b}",
 			"heartbeat.schema: a name of letters, digits, '_', '$' and '-' is wanted, not 'a b'"},
+		{"sessions: {lock_accounts: legacy}", "sessions.lock_accounts: a list is wanted"},
 		{"heartbeat: {interval: 1ms}", "heartbeat.interval: 1ms is outside 10ms to 1h"},
 		{"heartbeat: flipd", "heartbeat: a mapping is wanted"},
 		{"heartbeat: {table: x}", "heartbeat.table: unknown key"},
@@ -233,6 +234,32 @@ static void connection_keys(void **state)
 
 #define DEFAULTS "defaults: {user: u, replication: {user: r}}\n"
 
+/* What a flip needs, and what is exempt, may never be locked. */
+static void lock_accounts(void **state)
+{
+	static const struct bad rows[] = {
+		{"[u]}", "'u' is flipd's own account: it is never locked"},
+		{"[x], exempt_users: [u, x]}", "'x' is in exempt_users: it is never locked"},
+		{"[\"'r'@'%'\"]}", "'r' is the account of replication: it is never locked"},
+		{"[p]}, fence_probe: {user: p}", "'p' is the account of fence_probe: it is never locked"},
+		{"[h]}, heartbeat: {user: h}", "'h' is the account of the heartbeat: it is never locked"},
+		{"[y]}, replicas: [{host: c, user: y}]", "'y' is flipd's own account: it is never locked"},
+		{"['@%']}", "'@%' names no account: USER or USER@HOST is wanted"},
+	};
+	char text[512], says[512];
+
+	(void)state;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		(void)snprintf(text, sizeof(text),
+			DEFAULTS "clusters:\n c: {source: {host: a}, target: {host: b}, sessions: "
+				 "{lock_accounts: %s}\n",
+			rows[i].text);
+		(void)snprintf(
+			says, sizeof(says), "t:3: clusters.c.sessions.lock_accounts: %s", rows[i].says);
+		check(text, says);
+	}
+}
+
 static void clusters(void **state)
 {
 	static const struct bad rows[] = {
@@ -278,6 +305,7 @@ static void clusters(void **state)
 		{"c: {source: {host: a}, target: {host: b, password_env: HOME, credential: x}}",
 			"c.target.credential: password_env stands at t:3 already; give one of them"},
 	};
+
 	char text[512], says[512];
 
 	(void)state;
@@ -408,6 +436,7 @@ int main(void)
 		cmocka_unit_test(policy_keys),
 		cmocka_unit_test(connection_keys),
 		cmocka_unit_test(clusters),
+		cmocka_unit_test(lock_accounts),
 		cmocka_unit_test(endpoints),
 		cmocka_unit_test(groups),
 	};

@@ -366,9 +366,39 @@ static void test_read_guard(void **state)
 	assert_int_equal(d->read_guard(NULL, &g), -EPROTO);
 }
 
+static void test_accounts(void **state)
+{
+	static const char *names[] = {"legacy", "o'clock@10.1.%", "@"};
+	const struct conf_list entries = {.n = 3, .v = names};
+	const struct facts_account a[] = {
+		{.user = "legacy", .host = "%"}, {.user = "o'clock", .host = "10.1.%"}};
+	struct db_result *r =
+		answer(NULL, "account_user", "legacy", "account_host", "%", "locked", "1", NULL);
+	struct facts_account read = {0};
+	struct strbuf b = {0};
+	(void)state;
+
+	d->accounts(&ctx, &entries, &b);
+	has(&b, "BINARY User IN ('', 'legacy', 'o''clock') ORDER BY");
+	has(&b, "CONCAT(User, '@', Host) <> CURRENT_USER()"); /* never flipd's own */
+	strbuf_free(&b);
+	d->accounts_lock(&ctx, a, 2, true, &b);
+	is(&b, "SET STATEMENT max_statement_time=1.000, lock_wait_timeout=1, sql_log_bin=0 FOR ALTER USER IF "
+	       "EXISTS 'legacy'@'%', 'o''clock'@'10.1.%' ACCOUNT LOCK");
+	d->accounts_lock(&ctx, a, 1, false, &b);
+	is(&b, "SET STATEMENT max_statement_time=1.000, lock_wait_timeout=1, sql_log_bin=0 FOR ALTER USER IF "
+	       "EXISTS 'legacy'@'%' ACCOUNT UNLOCK");
+	d->read_account(r, 0, &read);
+	assert_string_equal(read.user, "legacy");
+	assert_string_equal(read.host, "%");
+	assert_true(read.locked);
+	db_result_free(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_accounts),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_hello_by_role),
 		cmocka_unit_test(test_guarded_opening),

@@ -100,7 +100,7 @@ static void test_tag(void **state)
 
 /* --- privileges --- */
 
-static enum act judge(const char *grants, int version, bool events, const char *schema, struct err *e)
+static enum act judge(const char *grants, int version, unsigned events, const char *schema, struct err *e)
 {
 	struct facts *f = xcalloc(1, sizeof(*f));
 
@@ -136,13 +136,25 @@ static void test_judge(void **state)
 		ACT_REFUSED);
 	assert_string_equal(e.message, "account flipd@% lacks privileges: SUPER, EVENT, SET USER");
 	assert_string_equal(e.hint,
-		"GRANT SUPER, EVENT, SET USER ON *.* TO flipd's account; flipctl grants mariadb prints all");
+		"GRANT SUPER, EVENT, SET USER ON *.* TO 'flipd'@'%'; flipctl grants mariadb prints all");
 	/* another schema than the one used */
 	assert_int_equal(
 		judge(MOST ", READ_ONLY ADMIN ON *.* TO `flipd`@`%`\n" TABLES, 101119, false, "ops", &e),
 		ACT_REFUSED);
 	assert_non_null(strstr(e.message, "CREATE ON ops"));
 	assert_non_null(strstr(e.hint, "ON ops.*"));
+	/* lock_accounts needs more, and only it */
+	const char *most = MOST ", READ_ONLY ADMIN ON *.* TO `flipd`@`%`\n" TABLES;
+	const char *looks = MOST ", READ_ONLY ADMIN ON *.* TO `flipd`@`%`\n" TABLES
+				 "GRANT SELECT ON `mysql`.`global_priv` TO `flipd`@`%`\n";
+	assert_int_equal(judge(looks, 101119, NODE_NEEDS_LOCKS, "flipd", &e), ACT_REFUSED);
+	assert_string_equal(e.message, "account flipd@% lacks privileges: CREATE USER");
+	assert_string_equal(e.hint, "GRANT CREATE USER ON *.* TO 'flipd'@'%'; sessions.lock_accounts needs "
+				    "it, see flipd.yaml(5)");
+	assert_int_equal(judge(most, 101119, NODE_NEEDS_LOCKS, "flipd", &e), ACT_REFUSED);
+	assert_string_equal(
+		e.message, "account flipd@% lacks privileges: SELECT ON mysql.global_priv, CREATE USER");
+	assert_non_null(strstr(e.hint, "GRANT SELECT ON mysql.global_priv TO 'flipd'@'%'"));
 	/* 10.11 parted READ_ONLY ADMIN from SUPER */
 	const char *super =
 		"GRANT SUPER, PROCESS, RELOAD ON *.* TO `flipd`@`%`\nGRANT `r` TO `flipd`@`%`\n" TABLES;

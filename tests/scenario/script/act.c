@@ -120,6 +120,13 @@ static void do_replication(struct trigger *t)
 		link_stop(server_of(t));
 }
 
+static void do_backup(struct trigger *t)
+{
+	note("a backup on %s %s", server_of(t)->name, t->arg ? "takes its lock" : "has ended");
+	server_of(t)->backup = t->arg;
+	server_poke(server_of(t));
+}
+
 static void do_client(struct trigger *t)
 {
 	client_add((enum client_kind)t->arg, t->arg_server, t->arg_us)->again_us = t->arg2_us;
@@ -360,9 +367,16 @@ static void parse_replication(struct trigger *t, const struct words *l, int i)
 	t->arg_server = i + 1 < l->n ? words_server(words_at(l, i + 1)) : w.to;
 }
 
+static void parse_backup(struct trigger *t, const struct words *l, int i)
+{
+	t->arg = !strcmp(words_at(l, i), "begins");
+	t->arg_server = w.from;
+}
+
 static void parse_client(struct trigger *t, const struct words *l, int i)
 {
-	static const char *const kinds[] = {"writer", "blocker", "locker", "bypass", "holder", "straggler"};
+	static const char *const kinds[] = {
+		"writer", "blocker", "locker", "bypass", "legacy", "holder", "straggler"};
 
 	for (int k = 0; k < (int)COUNT_OF(kinds); k++)
 		if (!strcmp(kinds[k], words_at(l, i)))
@@ -403,12 +417,13 @@ static const struct action actions[] = {
 	{"lies", parse_lies, do_lies},		      /* OP N: it says done, and does nothing */
 	{"lag", parse_server_time, do_lag},	      /* SERVER DURATION, as it says itself */
 	{"impostor", parse_server_time, do_impostor}, /* SERVER DURATION */
-	/* blocker DURATION | locker | bypass [DURATION AGAIN] | holder ROWS | straggler */
+	/* blocker DURATION | locker | bypass [DURATION AGAIN] | legacy | holder ROWS | straggler */
 	{"client", parse_client, do_client}, {"crash", parse_machine, do_crash}, /* [machine] */
 	{"terminate", parse_nothing, do_terminate},
 	{"fault", parse_fault, do_fault}, /* OP FAULT: flipd's next call of it */
 	/* CALL SERVER|any DURATION [hangs]: each such call, and how late: CALL SERVER DURATION LATE */
 	{"broken", parse_broken, do_spoil}, {"late", parse_late, do_spoil},
+	{"backup", parse_backup, do_backup},	/* begins|ends, on old */
 	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND */
 	{"dns", parse_dns, do_dns},		/* third | lost N | silent N | slow DURATION */
 	{"spread", parse_server_time, do_spread}, {"hook", parse_hook, do_hook}, /* fails POINT */

@@ -118,6 +118,12 @@ static void begin_foreign(const struct words *l)
 	log_write(&w.server[0], ENTRY_ROW, w.nrows++);
 }
 
+static void begin_slow_applies(const struct words *l)
+{
+	(void)l;
+	w.slow_applies = true;
+}
+
 static void begin_rehearse(const struct words *l)
 {
 	w.rehearsal = plan.rehearse = true;
@@ -136,6 +142,7 @@ static const struct {
 	{"group", 2, begin_group},
 	{"rehearse", 1, begin_rehearse}, /* instead of a flip; with `first`: before it */
 	{"scheduler", 1, begin_scheduler},
+	{"slow_applies", 1, begin_slow_applies},
 	{"semi_sync", 1, begin_semi_sync},
 	{"fence", 3, begin_fence},
 	{"events", 2, begin_events},

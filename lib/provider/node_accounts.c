@@ -1,0 +1,55 @@
+/* node_accounts: accounts of a server that are locked for a flip, and unlocked after it. */
+#include "lib/base/arena.h"
+#include "lib/model/accounts.h"
+#include "lib/provider/node_priv.h"
+
+static bool is_named(const struct conf_list *entries, const struct facts_account *a)
+{
+	for (int i = 0; i < entries->n; i++)
+		if (account_name_matches(entries->v[i], a->user, a->host))
+			return true;
+	return false;
+}
+
+enum act node_list_accounts(struct session *s, const struct conf_list *entries, struct arena *arena,
+	int64_t deadline_us, struct facts_account **ret, int *ret_n, struct err *err)
+{
+	struct db_result *r CLEANUP(db_result_freep) = NULL;
+	struct dialect_ctx ctx = session_ctx(s);
+	struct strbuf sql = {0};
+	struct facts_account *list;
+	int n = 0;
+
+	s->node->dialect->accounts(&ctx, entries, &sql);
+	enum act act = node_ask(s, &sql, "looking at the accounts to lock", deadline_us, &r, err);
+	if (act != ACT_DONE)
+		return act;
+	list = arena_alloc(arena, sizeof(*list) * (size_t)(r->rows + 1));
+	for (int i = 0; i < r->rows; i++) {
+		s->node->dialect->read_account(r, i, &list[n]);
+		n += is_named(entries, &list[n]);
+	}
+	*ret = list;
+	*ret_n = n;
+	return ACT_DONE;
+}
+
+enum act node_lock_accounts(struct session *s, const struct facts_account *accounts, int n, bool lock,
+	int64_t deadline_us, struct err *err)
+{
+	struct dialect_ctx ctx = session_ctx(s);
+	struct strbuf sql = {0};
+
+	if (n == 0)
+		return ACT_DONE;
+	s->node->dialect->accounts_lock(&ctx, accounts, n, lock, &sql);
+	return node_tell(s, &sql, lock ? "locking accounts" : "unlocking accounts", deadline_us, err);
+}
+
+void node_accounts_text(
+	const struct node *n, const struct facts_account *accounts, int count, bool lock, struct strbuf *out)
+{
+	struct dialect_ctx ctx = node_ctx(n);
+
+	n->dialect->accounts_lock(&ctx, accounts, count, lock, out);
+}
