@@ -19,6 +19,14 @@
 #define STILL_MS 1000	  /* so long what drain saw is taken for true */
 #define LAG_FINE_MS 60	  /* a lag below which waiting longer gains nothing: three beats */
 
+struct drain {
+	int64_t begun_us, good_since_us; /* 0: something stands in the way */
+	int64_t lag_ms;			 /* at the last look */
+	int worse;			 /* looks since it last fell */
+	bool busy;			 /* something may be writing that takes long */
+	int64_t idle_ms;		 /* of old's clock, at the first look without it; 0: there was none */
+};
+
 bool drain_is_writing(const struct facts_session *s)
 {
 	static const char *const verbs[] = {"INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "ALTER",
@@ -95,6 +103,38 @@ static int64_t lag_at_most_ms(
 	return o->wall_ms - n->heartbeat_wall_ms;
 }
 
+/* For how long the one has been writing that has done so for longest, as far as that could make new lag. */
+static int64_t longest_writing_ms(const struct flip *f, const struct facts *o)
+{
+	int64_t longest = 0;
+
+	for (int i = 0; i < o->nsessions; i++) {
+		const struct facts_session *s = &o->sessions[i];
+		if (drain_is_writing(s) && s->time_ms > f->policy.max_lag_ms && s->time_ms > longest &&
+			!kill_exempt(f, &f->old_side, s))
+			longest = s->time_ms;
+	}
+	return longest;
+}
+
+/*
+ * A long statement that has just ended, a copying ALTER TABLE, is applied by new for as long as it took, and
+ * a lag of that does not show at once. Only a beat that old has written since can tell. Before the first look
+ * after a fence that was taken back any such may have ended.
+ */
+static bool has_yet_to_apply(struct flip *f, struct drain *d, const struct facts *o, const struct facts *n)
+{
+	int64_t longest_ms = longest_writing_ms(f, o);
+
+	f->blocker_since_us = longest_ms ? clock_us() - longest_ms * 1000 : 0;
+	if (!longest_ms && d->busy)
+		d->idle_ms = o->wall_ms;
+	d->busy = longest_ms > 0;
+	if (d->busy || !d->idle_ms || o->heartbeat_wall_ms < 0 || n->heartbeat_wall_ms > d->idle_ms)
+		return false;
+	return o->heartbeat_wall_ms > d->idle_ms || o->wall_ms - d->idle_ms < BEAT_WAIT_MS;
+}
+
 static int MAY_WAIT drain_look(
 	struct flip *f, struct arena *a, struct facts *o, struct facts *n, struct err *err)
 {
@@ -139,12 +179,6 @@ static int MAY_WAIT drain_ready(struct flip *f, struct err *err)
 	return rc < 0 ? rc : events_semi_sync_off(f, err);
 }
 
-struct drain {
-	int64_t begun_us, good_since_us; /* 0: something stands in the way */
-	int64_t lag_ms;			 /* at the last look */
-	int worse;			 /* looks since it last fell */
-};
-
 /* Whether now is as good as it gets, with nothing in the way. */
 static bool good_moment(struct drain *d, int64_t lag_ms)
 {
@@ -172,6 +206,9 @@ static int MAY_WAIT look_once(struct flip *f, struct drain *d, char *obstacle, s
 		return rc;
 	f->kill_late = !bypass_connected(f, o) && !strcmp(o->binlog_format, "ROW");
 	drain_obstacle(f, o, n, lag, obstacle, size);
+	if (has_yet_to_apply(f, d, o, n) && !obstacle[0])
+		(void)snprintf(obstacle, size, "%s has yet to apply a long statement that has just ended",
+			f->new_side.server->conf->name);
 	if (obstacle[0]) {
 		d->good_since_us = 0;
 	} else if (good_moment(d, lag)) {
@@ -215,10 +252,26 @@ int MAY_WAIT drain_still(struct flip *f, struct err *err)
 		(long long)((clock_us() - f->drained_us) / 1000), obstacle);
 }
 
+/*
+ * A long statement has ended right before the fence, or the fence has waited for it: now new has it before
+ * it, which may take as long again, with old closed all the while, until max_blackout. So old opens once
+ * more, and drain waits for new instead. One that was killed is applied nowhere.
+ */
+int drain_give_way(struct flip *f, struct err *err)
+{
+	int64_t took_ms = f->blocker_since_us ? (clock_us() - f->blocker_since_us) / 1000 : 0;
+	bool killed = f->policy.blockers == CONF_BLOCKERS_KILL && f->blockers_seen[0];
+
+	if (killed || took_ms <= f->policy.max_lag_ms || f->attempt >= f->policy.fence_attempts)
+		return 0;
+	return err_set(err, -EAGAIN, "a statement that took %.1f s has ended, and %s has yet to apply it",
+		(double)took_ms / 1000, f->new_side.server->conf->name);
+}
+
 int MAY_WAIT step_drain(struct flip *f, struct err *err)
 {
 	int64_t end = flip_deadline(f->policy.drain_timeout_ms);
-	struct drain d = {.begun_us = clock_us()};
+	struct drain d = {.begun_us = clock_us(), .busy = f->attempt > 0};
 	char obstacle[256];
 	int rc = drain_ready(f, err);
 

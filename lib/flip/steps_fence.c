@@ -173,14 +173,16 @@ int MAY_WAIT step_fence(struct flip *f, struct err *err)
 	fiber_cond_signal(&f->fence_cond);
 	for (int i = 0; i < old_conf->nfences && rc == 0; i++)
 		rc = close_one(f, &old_conf->fences[i], err);
-	probe_allow(f->probe, f->from, rc < 0);
-	f->fence_answered = rc == 0;
-	f->fence_refused = rc < 0;
-	fiber_cond_signal(&f->fence_cond);
 	if (rc == -EAGAIN)
 		err_wrap(err, "the fence could not be had within fence_timeout, attempt %d of %lld%s%s",
 			f->attempt, (long long)f->policy.fence_attempts,
 			f->blockers_seen[0] ? "; in the way: " : "", f->blockers_seen);
+	if (rc == 0)
+		rc = drain_give_way(f, err);
+	probe_allow(f->probe, f->from, rc < 0);
+	f->fence_answered = rc == 0;
+	f->fence_refused = rc < 0;
+	fiber_cond_signal(&f->fence_cond);
 	flip_step_detail(f, "fence", "attempt %d", f->attempt);
 	return rc;
 }
@@ -346,7 +348,10 @@ static void MAY_WAIT name_blockers(struct flip *f)
 	if (node_sessions(f->old_side.reaper, a, flip_deadline(ROUND_TRIP_MS), &list, &n, &ignored) !=
 		ACT_DONE)
 		return;
-	if (add_blockers(f, list, n, false) < BLOCKER_SURE_MS)
+	int64_t longest_ms = add_blockers(f, list, n, false);
+	if (longest_ms)
+		f->blocker_since_us = clock_us() - longest_ms * 1000;
+	if (longest_ms < BLOCKER_SURE_MS)
 		(void)add_blockers(f, list, n, true);
 }
 
