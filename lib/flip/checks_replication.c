@@ -365,6 +365,15 @@ static void MAY_WAIT trial_run(const struct check_input *in, struct check_env *e
 		old.conf->name, repl_host(new.conf), repl_port(new.conf));
 }
 
+/* Behind a backup's lock the trial's own thread would wait, and could not be stopped before it ends. */
+static bool backup_holds_lock(const struct facts *f)
+{
+	for (int i = 0; i < f->nsessions; i++)
+		if (strstr(f->sessions[i].state, "Waiting for backup lock"))
+			return true;
+	return false;
+}
+
 void MAY_WAIT prove_reverse_path(const struct check_input *in, struct check_env *env, struct check_out *out)
 {
 	const struct checks_side old = checks_old(in), new = checks_new(in);
@@ -378,6 +387,10 @@ void MAY_WAIT prove_reverse_path(const struct check_input *in, struct check_env 
 	} else if (env->in_background || !env->act[in->from]) {
 		check_say(out, CHECK_SKIP, old.conf->name,
 			"tried on demand only, by `flipctl check` or a flip");
+	} else if (backup_holds_lock(old.facts)) {
+		check_say(out, CHECK_SKIP, old.conf->name,
+			"not tried: on " AT " statements wait for a backup's lock, and so would the trial",
+			AT_OF(old));
 	} else if (!new.facts->position.file[0]) {
 		check_say(out, CHECK_SKIP, new.conf->name, AT " has no binary log to replicate from",
 			AT_OF(new));

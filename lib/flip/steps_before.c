@@ -12,6 +12,8 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
+#define ER_LOCK_WAIT 1205
+
 /* --- preflight
  * ----------------------------------------------------------------------------------------------- */
 
@@ -129,10 +131,17 @@ int MAY_WAIT step_lock(struct flip *f, struct err *err)
 		rc = jn_write(f, "row", "lock", NULL, true, err);
 	if (rc < 0)
 		return rc;
-	f->row_written = true;
+	f->row_written = true; /* from here on it may be */
 	f->beat_before_ms = f->old_side.server->facts.heartbeat_wall_ms;
 	cluster_heartbeat_fast(f->cluster, HEARTBEAT_FAST_MS); /* for drain, which is soon */
 	rc = row_write(f, f->old_side.act, "running", err);
+	if (rc < 0 && err->sql_errno == ER_LOCK_WAIT) {
+		f->row_written = false; /* for certain: nor can it be closed, before whoever it is lets go */
+		err_hint(err,
+			"a backup or FLUSH TABLES WITH READ LOCK holds every write on %s up: let it end, or "
+			"find its session (SHOW PROCESSLIST) and KILL it",
+			f->old_side.server->conf->name);
+	}
 	if (rc == 0)
 		rc = note_bypass(f, err);
 	if (rc == 0 && !f->request.rehearsal)

@@ -57,6 +57,19 @@ static void test_reverse_no_log(void **state)
 	world_free();
 }
 
+/* Its own thread would wait for the backup to end, and could not be stopped. */
+static void test_reverse_behind_a_backup(void **state)
+{
+	(void)state;
+	world_new(CONF_TARGET);
+	str_copy(pair_session(w.pair->old, "app", "Query")->state, sizeof(w.pair->old->sessions->state),
+		"Waiting for backup lock");
+	world_run();
+	world_expect("reverse_path", CHECK_SKIP, "wait for a backup's lock", NULL);
+	assert_int_equal(calls_of("try"), 0);
+	world_free();
+}
+
 /* The session died in mid-trial: its statement is killed on a fresh one before the removal. */
 static void test_reverse_session_dies(void **state)
 {
@@ -365,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_reverse),
 		cmocka_unit_test(test_reverse_there_already),
 		cmocka_unit_test(test_reverse_no_log),
+		cmocka_unit_test(test_reverse_behind_a_backup),
 		cmocka_unit_test(test_reverse_session_dies),
 		cmocka_unit_test(test_reverse_not_removed),
 		cmocka_unit_test(test_reverse_cancelled),
