@@ -82,6 +82,7 @@ static int handle(struct request *r, struct strbuf *ret, struct err *err)
 	}
 STAND_IN(command_flip)
 STAND_IN(command_abort)
+STAND_IN(command_rehearse)
 STAND_IN(command_resolve)
 STAND_IN(command_check)
 STAND_IN(command_plan)
