@@ -419,44 +419,6 @@ void world_judge(void);
 int writable_sides(void);
 void world_dump(void);
 
-/* fake_journal.c */
-struct journal;
-extern struct journal fake_journal;
-void fake_journal_reset(void);
-void fake_journal_lose(void);	     /* what was not durable is gone */
-bool fake_journal_intent_live(void); /* by what is on disk */
-bool fake_journal_has(const char *kind);
-bool fake_journal_ended(void); /* the flip's end is on disk */
-int fake_journal_flips(void);
-enum flip_outcome fake_journal_outcome(void); /* aborted where there is no flip: it never began */
-void fake_journal_dump(struct strbuf *);
-void fake_journal_kinds(struct strbuf *);
-void fake_journal_fail(const char *kind, int times); /* writes of that kind fail; times -1: for ever */
-
-/* fake_registry.c */
-struct hook_fail {
-	const char *action; /* NULL none */
-};
-extern struct hook_fail hook_fail;
-extern int endpoint_silent; /* so many updates never arrive */
-extern int endpoint_lost;   /* so many replies of the name server get lost */
-extern int hooks_ran;
-#define FENCE_HOOK_SOURCE "/bin/true"
-#define FENCE_HOOK_TARGET "/bin/false"
-
-/* life.c */
-struct plan {
-	enum conf_side to;
-	int64_t max_blackout_ms, max_lag_ms;
-	const char *group;
-	int64_t last_ms;	  /* how long the world lasts; 0: as its program says */
-	bool rehearse, then_flip; /* a rehearsal; after it, a while later, the flip */
-};
-extern struct plan plan;
-/* Runs the whole until it has settled or time is up. */
-void life_run_all(int64_t until_ms);
-void life_begin_at(int64_t at_us);
-/* An unfinished or stuck flip is taken up again; what it tells is judged. */
-void life_recover(struct flip *);
+#include "tests/scenario/fakes.h"
 
 #endif
