@@ -132,7 +132,8 @@ enum act MAY_WAIT node_list_accounts(struct session *, const struct conf_list *e
 enum act MAY_WAIT node_lock_accounts(struct session *, const struct facts_account *, int n, bool lock,
 	int64_t deadline_us, struct err *) MUSTCHECK;
 /* That statement, for `plan` and for an operator. */
-void node_accounts_text(const struct node *, const struct facts_account *, int n, bool lock, struct strbuf *);
+void node_accounts_text(
+	const struct node *, const struct facts_account *, int count, bool lock, struct strbuf *ret);
 /* read_only=1, limited in the server by limit_ms; on the lock's session. REFUSED 1969/1205: it ran out, still
  * open. */
 enum act MAY_WAIT node_fence(
