@@ -226,6 +226,8 @@ def test_a_pool_whose_transactions_are_old(scene):
     for client in pool:
         client.run("SELECT COUNT(*) FROM app.item")
     pool[0].run("UPDATE app.work SET n=n+1 WHERE id=7")
+    begun = time.monotonic()  # the server tells a transaction's beginning in whole seconds
+    wait_for(lambda: time.monotonic() - begun > 1.3, 5, "the transaction to be older than max_transaction_age")
     document = scene.flip(new, "aborted")
     assert "session %d of app" % pool[0].id in document["error"]["message"], document["error"]
     assert document["attempts"] == [] and document["killed"] == [] and all(c.alive for c in pool)
@@ -320,17 +322,27 @@ def test_an_event_with_a_privileged_definer(scene, blockers):
 
 
 class Storm:
-    """Clients that connect, ask something, and are gone; those that are refused come again at once. Some stay."""
+    """Clients that connect, ask something, and are gone; those that are refused come again at once. Some stay;
+    greedy: whoever gets in stays, and the place above max_connections is taken too, so that none is free again."""
 
-    def __init__(self, scene, server, threads=10, stay=0):
+    def __init__(self, scene, server, threads=10, stay=0, greedy=False):
         self.server, self.password, self.over = server, scene.lab.passwords["app"], threading.Event()
-        self.refused = self.served = 0
-        self.staying = []
+        self.refused = self.served = self.in_vain = 0  # in_vain: refused since the last one got in
+        self.staying, self.greedy = [], greedy
         scene.stack.callback(self.end)
         self.threads = [threading.Thread(target=self.work, daemon=True) for _ in range(threads)]
         self.fill(stay)
         for thread in self.threads:
             thread.start()
+        if greedy:
+            wait_for(self.take_spare, 20, "a privileged account to have the spare place")
+
+    def take_spare(self):
+        try:
+            self.staying.append(self.server.connect(tcp=False))
+        except pymysql.err.Error:
+            return False
+        return self.in_vain > 0
 
     def fill(self, n):
         for _ in range(n):
@@ -343,6 +355,10 @@ class Storm:
         while not self.over.is_set():
             try:
                 connection = self.server.connect("app", self.password, tcp=True)
+                self.in_vain = 0
+                if self.greedy:
+                    self.staying.append(connection)
+                    continue
                 try:
                     connection.ping(reconnect=False)
                     self.served += 1
@@ -350,6 +366,7 @@ class Storm:
                     connection.close()
             except (pymysql.err.Error, OSError) as e:
                 self.refused += e.args[0] == 1040
+                self.in_vain += e.args[0] == 1040
 
     def end(self):
         self.over.set()
@@ -391,8 +408,8 @@ def test_check_while_the_server_is_full(scene):
     load = scene.load(interval_ms=2, warm=True)
     old.query("SET GLOBAL max_connections=60")
     try:
-        storm = Storm(scene, old, threads=4, stay=60)
-        wait_for(lambda: storm.refused > 50, 20, "old to be full")
+        storm = Storm(scene, old, threads=4, stay=60, greedy=True)
+        wait_for(lambda: storm.in_vain > 50, 20, "old to be full")
         check = scene.daemon.ctl("check", "lab", "--to", new.name).json
         connect = next(c for c in check["checks"] if c["name"] == "connect")
         assert connect["result"] == "refuse" and "Too many connections" in connect["seen"], connect
