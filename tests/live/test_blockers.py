@@ -51,7 +51,7 @@ def large(scene):
     old, new = scene.set_out()
     old.query("CREATE TABLE app.large (id INT PRIMARY KEY, a VARCHAR(80), b VARCHAR(80), KEY (a), KEY (b)) ENGINE=InnoDB")
     scene.stack.callback(lambda: scene.master.query("DROP TABLE app.large"))
-    old.query("INSERT INTO app.large SELECT seq, MD5(seq), MD5(seq+1) FROM app.seq_1_to_70000")
+    old.query("INSERT INTO app.large SELECT seq, MD5(seq), MD5(seq+1) FROM app.seq_1_to_200000")
     scene.lab.sync(old)
     return old, new
 
@@ -68,7 +68,7 @@ def ddl(scene, old):
 def test_alter_table(scene, large, blockers):
     """A copying ALTER TABLE holds the fence up for as long as it copies."""
     old, new = large
-    scene.flipd(defaults=policy(blockers))
+    scene.flipd(defaults=policy(blockers, **({"fence_attempts": 2} if blockers == "withdraw" else {})))
     load = scene.load(interval_ms=2)
     alter = ddl(scene, old)
     document = scene.flip(new, "rolled_back" if blockers == "withdraw" else "done")
@@ -80,7 +80,7 @@ def test_alter_table(scene, large, blockers):
     else:
         assert alter.end() is None, "it was not to be cut"
     if blockers == "withdraw":
-        assert len(held) == 4 and document["killed"] == []
+        assert len(held) == 2 and document["killed"] == []
         went_back(scene, load, old, new)
     else:
         went_over(scene, load, old, new)
