@@ -34,20 +34,20 @@ static bool MAY_WAIT undo_rest(struct flip *f)
 	return runner_undo(f, "lock");
 }
 
-/* New was closed when the roll back began; a restart since may have left it open, and the table says what
- * then. */
-static bool MAY_WAIT new_came_up_open(struct flip *f)
+/* New was closed when the roll back began; a restart since may have left it open. Open, or no answer: the
+ * table says what then, and there is no end before. */
+static enum decide_next MAY_WAIT new_stayed_closed(struct flip *f)
 {
 	struct node_proof p;
 	struct err ignored = {0};
 
 	for (int i = 0; i < 2; i++) { /* the first may find its session gone with the restart */
 		if (sess_open(f, &f->new_side, SESSION_REAPER, flip_deadline(ROUND_TRIP_MS), &ignored) < 0)
-			return false;
+			break;
 		if (node_prove(f->new_side.reaper, flip_deadline(ROUND_TRIP_MS), &p, &ignored) == ACT_DONE)
-			return !p.read_only;
+			return p.read_only ? DECIDE_ENDED : DECIDE_LOOK_AGAIN;
 	}
-	return false;
+	return settle_over(f) ? DECIDE_ENDED : DECIDE_LATER;
 }
 
 static void stop_reason(struct flip *f, const char *why)
@@ -175,6 +175,7 @@ static int MAY_WAIT open_old(struct flip *f, struct look *l, struct err *err)
 
 static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_decision *d, struct look *l)
 {
+	enum decide_next next = DECIDE_ENDED;
 	struct err err = {0};
 
 	if (!l->old_view.seen.writable && !new_still_closed(f, l))
@@ -183,8 +184,10 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 		return decide_failed(f, "old could not be opened", &err);
 	if (!undo_settings(f) && !settle_over(f))
 		return DECIDE_LATER;
-	if (new_came_up_open(f))
-		return DECIDE_LOOK_AGAIN;
+	if (l->new_view.seen.up) /* else all that it is given was waited for already */
+		next = new_stayed_closed(f);
+	if (next != DECIDE_ENDED)
+		return next;
 	if (!undo_rest(f) && !settle_over(f))
 		return DECIDE_LATER;
 	stop_reason(f, d->why);

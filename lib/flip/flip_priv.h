@@ -162,8 +162,10 @@ struct flip {
 	char stop_why[256];   /* why it was asked to stop; empty: it was not */
 	bool aborting, terminating, out_of_time;
 	struct flip_word word;
-	bool recovered;		/* came from the journal */
-	int64_t look_since_us;	/* recovery: when it first looked */
+	bool recovered;	       /* came from the journal */
+	int64_t look_since_us; /* recovery: when it first looked */
+	bool old_reopened;     /* since its last fence; it may have taken writes */
+	int unfence_tries;
 	int64_t blind_since_us; /* old was opened while new was out of reach */
 
 	struct probe *probe;

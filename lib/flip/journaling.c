@@ -25,8 +25,8 @@ static const struct {
 } kinds[] = {{"requested", NULL}, {"begin", NULL}, {"end", NULL}, {"session", NULL}, {"row", NULL},
 	{"noted", NULL}, {"accounts", NULL}, {"unlocked", NULL}, {"hooks", NULL}, {"fence", "baseline"},
 	{"position", "final"}, {"endpoint", NULL}, {"killed", NULL}, {"intent", "final"}, {"revoke", NULL},
-	{"opened", NULL}, {"closing", NULL}, {"decide", NULL}, {"word", NULL}, {"predicted", NULL},
-	{"trial", NULL}, {"warning", NULL}};
+	{"opened", NULL}, {"reopened", NULL}, {"closing", NULL}, {"decide", NULL}, {"word", NULL},
+	{"predicted", NULL}, {"trial", NULL}, {"warning", NULL}};
 
 static size_t kind_find(const char *kind)
 {
@@ -201,7 +201,7 @@ static void replay_fence(struct flip *f, const struct journal_record *r, const s
 	f->use_gtid = wire_get_bool(d, "gtid");
 	jn_read_position(wire_get(d, "baseline"), &f->baseline);
 	f->has_baseline = true;
-	f->has_final = false;
+	f->has_final = f->old_reopened = false;
 }
 
 static void replay_intent(struct flip *f, const struct wire *d)
@@ -263,6 +263,8 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		f->predicted_us = wire_get_int(d, "us", -1);
 	else if (str_eq(r->kind, "endpoint"))
 		replay_endpoint(f, d);
+	else if (str_eq(r->kind, "reopened"))
+		f->old_reopened = true;
 	else if (str_eq(r->kind, "closing"))
 		f->closing = true;
 }

@@ -235,6 +235,7 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 			   (f->word.word == RECOVER_WORD_NONE ||
 				   !(f->word.side == f->from ? l->old_view : l->new_view).seen.up);
 	ret->settle_over = settle_over(f);
+	ret->old_reopened = f->old_reopened;
 	/* An abort or a budget that ran out does not wait for a position: back is where it was told to go. */
 	bool closed = l->new_view.seen.up && !l->new_view.seen.writable && !l->new_view.seen.beyond;
 	/* Only of an old side at its final position is it asked whether new gets there: any other is not kept

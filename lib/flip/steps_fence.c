@@ -13,7 +13,8 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
-#define HUSH_US 20000	    /* a blackout that lasts longer is told of while it lasts */
+#define HUSH_US 20000 /* a blackout that lasts longer is told of while it lasts */
+#define UNFENCE_FIRST_MS 1000
 #define BLOCKER_SURE_MS 100 /* one that has run that long is what holds the fence up */
 
 /* --- fence
@@ -86,9 +87,12 @@ static int MAY_WAIT journal_fence(struct flip *f, struct err *err)
 		return rc;
 	}
 	rc = jn_write(f, "fence", "fence", d, true, err);
-	if (rc == 0)
-		f->fence_journaled = true;
-	return rc;
+	if (rc < 0)
+		return rc;
+	f->fence_journaled = true;
+	f->old_reopened = false;
+	f->unfence_tries = 0;
+	return 0;
 }
 
 static void budget_fiber(void *arg)
@@ -253,6 +257,26 @@ int MAY_WAIT step_fence_verify(struct flip *f, struct err *err)
 	return rc < 0 ? rc : fence_write_end(f, err);
 }
 
+/* From here on old may take writes beyond its final position, whether an answer comes or not. Not durable: no
+ * disk holds up the opening of old. */
+static void MAY_WAIT note_reopening(struct flip *f)
+{
+	struct err ignored = {0};
+
+	if (!f->old_reopened && f->fence_journaled)
+		(void)!jn_write(f, "reopened", "fence", NULL, false, &ignored);
+	f->old_reopened = true;
+}
+
+/* The first try is a short one: what it may still do, should its answer not come, is over before new can have
+ * become anything else than it was when this was sent. A server that needs longer gets it at the next. */
+static int64_t unfence_deadline(struct flip *f)
+{
+	int64_t ms = f->unfence_tries++ ? ROUND_TRIP_MS : UNFENCE_FIRST_MS;
+
+	return flip_deadline(ms);
+}
+
 static int MAY_WAIT open_fences(struct flip *f, struct err *err)
 {
 	const struct conf_server *c = f->old_side.server->conf;
@@ -260,7 +284,7 @@ static int MAY_WAIT open_fences(struct flip *f, struct err *err)
 
 	for (int i = c->nfences - 1; i >= 0 && rc == 0; i--) {
 		if (c->fences[i].kind == CONF_FENCE_READ_ONLY) {
-			rc = flip_rc(node_unfence(f->old_side.lock, flip_deadline(ROUND_TRIP_MS), err), err);
+			rc = flip_rc(node_unfence(f->old_side.lock, unfence_deadline(f), err), err);
 			continue;
 		}
 		const struct fence_ops *ops = registry_fence(c->fences[i].kind);
@@ -280,6 +304,7 @@ int MAY_WAIT step_fence_undo(struct flip *f, struct err *err)
 	if (!f->old_side.lock || !session_alive(f->old_side.lock) || !f->old_side.locked)
 		return err_set(
 			err, -ENOLCK, "%s: the flip's lock is not held", f->old_side.server->conf->name);
+	note_reopening(f);
 	return open_fences(f, err);
 }
 

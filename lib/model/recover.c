@@ -6,6 +6,9 @@
  * old: F closed at the journaled position, F+ closed beyond it, O open, X out of reach.
  * new: F0 F1 closed without / with transactions of its own, O0 O1 open without / with, X out of reach.
  *
+ * Once this flip has opened old again, old is the master even while it is out of reach: the journaled final
+ * position proves nothing any more, and a new side that shows up open is closed.
+ *
  * An operator's word counts where it stands for a proof that cannot be had: on old for opening new, on new
  * (dead, with loss accepted) for opening old. A side on whose word something was done and that answers open
  * again is closed before anything else: old while new has the permission, new once the permission is old's
@@ -58,7 +61,8 @@ enum {
 	IF_OLD_WORD = 1 << 9,  /* dead or fenced */
 	IF_OLD_SURE = 1 << 10, /* a word, or its fence is proven without it */
 	IF_NEW_WORD = 1 << 11,
-	IF_NEW_DEAD = 1 << 12
+	IF_NEW_DEAD = 1 << 12,
+	IF_REOPENED = 1 << 13
 };
 
 struct row {
@@ -141,6 +145,10 @@ static const struct row table[] = {
 	 .act = RECOVER_DO_FAILOVER, .name = "fenced X O0 O1, word on old, accept-loss",
 	 .why = "somebody opened the new side and it serves; by the operator's word the old side is "
 	        "left out"},
+	{.when = {PHASE_FENCED, OLD_X, NEW_OPEN, IF_REOPENED},
+	 .act = RECOVER_DO_CLOSE_NEW, .alarm = true, .name = "fenced X O0 O1, old opened again",
+	 .why = "the old side, which this flip has opened again, is out of reach for the moment, and the "
+	        "new one is open beside it: the new one is closed"},
 	{.when = {PHASE_FENCED, OLD_X, NEW_F1 | NEW_OPEN},
 	 .act = RECOVER_DO_STUCK, .name = "fenced X other",
 	 .why = "the old side is out of reach and somebody opened the new one without this flip: "
@@ -304,8 +312,9 @@ static unsigned conditions_of(const struct recover_input *in)
 	bool old_word = in->old_side.word != RECOVER_WORD_NONE;
 
 	return (in->foreign ? IF_FOREIGN : 0U) | (in->row_written ? 0U : IF_NO_ROW) |
-	       (in->resume ? IF_RESUME : 0U) | (in->position_reachable ? IF_REACHABLE : 0U) |
-	       (in->position_reached ? IF_REACHED : 0U) |
+	       (in->old_reopened ? IF_REOPENED : 0U) | (in->resume && !in->old_reopened ? IF_RESUME : 0U) |
+	       (in->position_reachable ? IF_REACHABLE : 0U) |
+	       (in->position_reached && !in->old_reopened ? IF_REACHED : 0U) |
 	       (in->old_fence_proven_elsewhere ? IF_ELSEWHERE : 0U) | (in->guard_fence ? IF_GUARD : 0U) |
 	       (in->accept_loss ? IF_ACCEPT : 0U) | (in->settle_over ? IF_SETTLED : 0U) |
 	       (old_word ? IF_OLD_WORD : 0U) |

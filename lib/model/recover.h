@@ -40,7 +40,9 @@ struct recover_input {
 					    security group) */
 	bool guard_fence;		 /* guard: fence (for a flip that ended) */
 	bool accept_loss;
-	bool settle_over; /* settle_timeout has run out */
+	bool settle_over;  /* settle_timeout has run out */
+	bool old_reopened; /* this flip has opened old again since its last fence: old may have taken writes
+			      after the journaled final position, whatever it is now */
 };
 
 enum recover_action {

@@ -158,6 +158,9 @@ int run_here(const struct batch *b)
 			printf("  and at call %d %s restarts %s, down for %lld ms\n", b->second.at,
 				w.server[b->second.server].name, b->second.closed ? "closed" : "open",
 				(long long)b->second.down_us / 1000);
+		printf("  again: build/tests/kth/kth %d %d %d %llu %d %d %d %lld\n",
+			(int)(b->course - courses), (int)b->fault, b->k, (unsigned long long)b->seed,
+			b->second.server, b->second.at, b->second.closed, (long long)b->second.down_us);
 		world_dump();
 	}
 	if (told_nothing && w.violations && b->mutant < MUTANTS)

@@ -20,7 +20,7 @@
  *              other side: the proof is at most 100 ms old, and a guarded opening waits at most t in the server.
  *              A restart of old while an opening waits is seen by the prover first. Each mutant that takes away a
  *              rule behind this takes away the calm as well.
- *   ghosts     byflipd, newly, fresh, lacks, accepted, blind are the assertions' memory; no process reads them to act
+ *   ghosts     byflipd, newly, oldly, fresh, lacks, accepted, blind are the assertions' memory; no process reads them to act
  *
  * The rows of the step table, and where they are here; run.py holds them against `flipd --print-steps`:
  *   row preflight back: before the model begins
@@ -129,9 +129,11 @@ bit beat;	  /* a heartbeat of flipd's, sent before the fence, waits in old */
 bit rowclosed;	  /* the flip's row has been closed by another flipd */
 bit byflipd[2];	  /* ghost: open by flipd's own statement */
 bit newly;	  /* ghost: new took a write while open by flipd's own statement */
+bit oldly;	  /* ghost: old took one after flipd had opened it again */
 
 /* --- journal: durable --- */
 bit jF, jI, jR, jO;
+bit jB; /* record `reopened`: old was opened again, and may have more than its final position */
 bit hasfin; /* record `position`; not durable of itself, it is within `intent` */
 byte fin;
 
@@ -352,6 +354,11 @@ inline look()
 #define B_SHUT (B == SHUT || B == SHUT_PLUS)
 #define B_TOOK (B == SHUT_PLUS || B == WIDE_PLUS)
 #define IN_TIME (!aborting && REACHED)
+#ifdef MUTANT_REOPENED_FORGOTTEN
+#define PAST_FIN (hasfin && REACHED)
+#else
+#define PAST_FIN (hasfin && REACHED && !jB)
+#endif
 
 /* Old opens, on the strength of this very look (decide_act.c). */
 inline roll_back()
@@ -360,6 +367,7 @@ inline roll_back()
 	:: A == WIDE -> rep[OLD] = DONE
 	:: else ->
 		send(OLD, OPEN);
+		jB = 1;
 		blind = (B == X)
 	fi;
 	pc = W_OLD
@@ -488,15 +496,19 @@ inline decide_fenced()
 		:: A == WIDE && B == SHUT_PLUS -> pc = STUCK
 		:: A == X && B == SHUT ->
 			if
-			:: OLD_WORD && hasfin && REACHED ->
+			:: OLD_WORD && PAST_FIN ->
+				assert(loss || !oldly); /* a word alone gives up no write of old's */
 				accepted = accepted || GHOST_ACCEPT;
 				forward_blind()
-			:: OLD_WORD && !(hasfin && REACHED) && ACCEPT -> failover()
+			:: OLD_WORD && !PAST_FIN && ACCEPT -> failover()
 			:: else -> pc = WAITING
 			fi
 		:: A == X && B == X -> pc = WAITING
 		:: A == X && B_OPEN && OLD_WORD && ACCEPT -> failover()
-		:: else -> pc = STUCK
+		:: A == X && B_OPEN && !(OLD_WORD && ACCEPT) && jB -> close(NEW)
+		:: else ->
+			assert(!(A == X && B_OPEN && up[OLD] && !ro[OLD] && byflipd[OLD])); /* both open, and left so */
+			pc = STUCK
 		fi
 	fi
 }
@@ -625,7 +637,7 @@ end:
 		:: REACH(NEW) && HOLDS(NEW) && ro[NEW] && !newlog -> pc = S_JFENCE
 		:: else -> pc = D
 		fi }
-	:: atomic { pc == S_JFENCE -> jF = 1; pc = S_FENCE }
+	:: atomic { pc == S_JFENCE -> jF = 1; jB = 0; pc = S_FENCE }
 	:: atomic { pc == S_FENCE ->
 		if
 		:: REACH(OLD) && HOLDS(OLD) ->
@@ -841,7 +853,7 @@ active proctype world()
 end:
 	do
 	:: atomic { repl && up[NEW] && up[OLD] && newapp < oldlog -> newapp++ }
-	:: atomic { up[OLD] && !ro[OLD] && oldlog < OLD_WRITES -> oldlog++ }
+	:: atomic { up[OLD] && !ro[OLD] && oldlog < OLD_WRITES -> oldlog++; oldly = oldly || byflipd[OLD] }
 	:: atomic { up[OLD] && walker && ro[OLD] -> walker = 0; oldlog++ }
 	:: atomic { up[NEW] && !ro[NEW] && newlog < NEW_WRITES ->
 		newlog++;

@@ -55,6 +55,7 @@ MUTANTS = {
     "WAY_BACK_LATE": ("the position for the way back is in the journal before the intent", []),
     "REVERSE_UNSEEN": ("old's position is read once more before it follows new", []),
     "WORD_STICKS": ("an operator's word ends when the side it speaks of answers", []),
+    "REOPENED_FORGOTTEN": ("once old is open again its final position proves nothing", []),
     "SERVES_WITHOUT_TAIL": ("new that opened by itself is not taken for opened before it has old's final position", []),
 }
 

@@ -325,6 +325,7 @@ struct world {
 	enum flip_state state;
 	enum flip_outcome outcome;
 	int64_t ended_us, begun_us, judge_from_us;
+	int64_t unfence_sent_us;	   /* of the one that opens a side right now; else 0 */
 	int64_t blackout_us, predicted_us; /* as flipd says; -1 none */
 	bool rehearsal;			   /* what was begun is no flip: it may stop no write */
 	int64_t rest_since_us,

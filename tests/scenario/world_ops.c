@@ -196,7 +196,9 @@ static int op_fence(struct stmt *m)
 
 static int op_unfence(struct stmt *m)
 {
+	w.unfence_sent_us = m->begun_us;
 	server_set_read_only(at(m), false, true, "unfence");
+	w.unfence_sent_us = 0;
 	return done(m);
 }
 

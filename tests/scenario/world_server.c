@@ -313,6 +313,16 @@ void server_restart(struct server *s, bool closed, int64_t down_us)
 
 #define LOOK_US 2500000 /* a look at a server that does not answer */
 
+#define SENT_US 1250000 /* flipd's limit for a first unfence, and for its effect to come when that is over   \
+			 */
+
+/* Nothing can call back what is on its way: it was sent while the other side was closed, a moment ago. */
+static bool on_its_way(const struct server *other)
+{
+	return w.unfence_sent_us && w.unfence_sent_us < other->writable_since_us &&
+	       vtime_us() - w.unfence_sent_us <= SENT_US;
+}
+
 static void judge_opening(struct server *s, const char *how)
 {
 	struct server *other = &w.server[!s->index];
@@ -322,7 +332,8 @@ static void judge_opening(struct server *s, const char *how)
 	int64_t notice_us = new || fake_journal_has("intent") ? NOTICE_US : LOOK_US;
 
 	if (other->up && !other->read_only &&
-		(!other->opened_by_other || vtime_us() - other->writable_since_us > notice_us) &&
+		(!other->opened_by_other ||
+			(vtime_us() - other->writable_since_us > notice_us && !on_its_way(other))) &&
 		!w.loss_accepted)
 		violation("flipd opens %s (%s) while %s is open", s->name, how, other->name);
 	if (new && !fake_journal_intent_live())

@@ -46,10 +46,11 @@ enum {
 	ELSEWHERE = 32,
 	GUARD = 64,
 	ACCEPT = 128,
-	SETTLED = 256
+	SETTLED = 256,
+	REOPENED = 512
 };
 
-#define FLAG_COUNT 9
+#define FLAG_COUNT 10
 
 static inline struct recover_input make(
 	int phase, int old_i, int new_i, int old_word, int new_word, unsigned flags)
@@ -65,7 +66,8 @@ static inline struct recover_input make(
 		.old_fence_proven_elsewhere = flags & ELSEWHERE,
 		.guard_fence = flags & GUARD,
 		.accept_loss = flags & ACCEPT,
-		.settle_over = flags & SETTLED};
+		.settle_over = flags & SETTLED,
+		.old_reopened = flags & REOPENED};
 
 	in.old_side.word = (enum recover_word)old_word;
 	in.new_side.word = (enum recover_word)new_word;
@@ -80,11 +82,11 @@ static inline void law_at(
 		return;
 	fail_msg("%s: phase %s old %s (word %d) new %s (word %d) foreign %d row %d resume %d reachable %d "
 		 "reached %d "
-		 "elsewhere %d guard %d accept %d settle %d: %s by row \"%s\"",
+		 "elsewhere %d guard %d accept %d settle %d reopened %d: %s by row \"%s\"",
 		text, recover_phase_name(in->phase), recover_old_name(&in->old_side), in->old_side.word,
 		recover_new_name(&in->new_side), in->new_side.word, in->foreign, in->row_written, in->resume,
 		in->position_reachable, in->position_reached, in->old_fence_proven_elsewhere, in->guard_fence,
-		in->accept_loss, in->settle_over, recover_action_name(d->action), d->row);
+		in->accept_loss, in->settle_over, in->old_reopened, recover_action_name(d->action), d->row);
 }
 #define LAW(cond) law_at(cond, #cond, in, d)
 

@@ -122,6 +122,25 @@ static void check_loss(const struct recover_input *in, const struct recover_deci
 		LAW(in->position_reachable || in->position_reached);
 }
 
+/* Old, opened again by this flip, has writes that nobody but old can tell of: new never takes over without a
+ * word that gives them up, and never stays open beside it. */
+static void check_reopened(const struct recover_input *in, const struct recover_decision *d)
+{
+	bool beside =
+		in->new_side.up && in->new_side.writable && !(in->old_side.up && !in->old_side.writable);
+
+	if (!in->old_reopened || in->foreign || in->phase != RECOVER_FENCED)
+		return;
+	LAW(!(effects(d->action) & OPENS_NEW) || in->accept_loss);
+	LAW(!beside || (effects(d->action) & CLOSES_NEW) || in->accept_loss);
+}
+
+static void test_old_opened_again_is_master_even_out_of_reach(void **state)
+{
+	(void)state;
+	each_input(check_reopened);
+}
+
 static void test_nothing_is_given_up_without_a_word(void **state)
 {
 	(void)state;
@@ -233,6 +252,7 @@ int main(void)
 		cmocka_unit_test(test_every_input_ends_in_a_row),
 		cmocka_unit_test(test_never_opens_beside_an_open_or_unproven_side),
 		cmocka_unit_test(test_nothing_is_given_up_without_a_word),
+		cmocka_unit_test(test_old_opened_again_is_master_even_out_of_reach),
 		cmocka_unit_test(test_actions_are_possible),
 		cmocka_unit_test(test_both_open_and_foreign),
 		cmocka_unit_test(test_accept_loss_alone_opens_nothing_that_never_served),
