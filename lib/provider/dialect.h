@@ -119,7 +119,7 @@ struct dialect {
 		const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *); /* there */
 
 	void (*heartbeat)(const struct dialect_ctx *, uint64_t lock_session, struct strbuf *);
-	void (*prepare_look)(const struct dialect_ctx *, struct strbuf *); /* found, read_only */
+	void (*prepare_look)(const struct dialect_ctx *, struct strbuf *); /* found, writable */
 	void (*prepare)(const struct dialect_ctx *, const char *separator, struct strbuf *);
 };
 
@@ -166,6 +166,7 @@ void mariadb_wait(const struct dialect_ctx *, const struct node_goal *, bool use
 void mariadb_open_guarded(const struct dialect_ctx *, const struct node_goal *, bool use_gtid,
 	int64_t limit_ms, struct strbuf *);
 void mariadb_open_state(const struct dialect_ctx *, struct strbuf *);
+bool mariadb_read_only(const struct db_result *, const char *column); /* of row 0: closed */
 int mariadb_read_guard(const struct db_result *, struct dialect_guard *ret);
 void mariadb_forget(const struct dialect_ctx *, struct strbuf *);
 void mariadb_follow(const struct dialect_ctx *, const struct node_follow *, bool mask, struct strbuf *);

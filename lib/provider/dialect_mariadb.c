@@ -164,6 +164,10 @@ static void add_table(struct strbuf *out, const struct dialect_ctx *ctx, const c
 	db_quote_name(out, table);
 }
 
+/* A number up to 11.x, a word from 12.0 on, and a word compared with 0 is true: as text it is right in both.
+ */
+#define SERVER_IS_OPEN "CONCAT(@@global.read_only) IN ('0', 'OFF')"
+
 /*
  * flipd's own account walks through read_only, so the guard is in the statement: once the fence stands no row
  * is written (E8). Not sent while a fence is under way: see mariadb_heartbeat().
@@ -181,7 +185,7 @@ static void mariadb_row_write(const struct dialect_ctx *ctx, const struct node_r
 		strbuf_add(out, ", ");
 	}
 	strbuf_addf(out,
-		"%" PRIu64 ", NOW(6) FROM DUAL WHERE @@global.read_only = 0 ON DUPLICATE KEY UPDATE "
+		"%" PRIu64 ", NOW(6) FROM DUAL WHERE " SERVER_IS_OPEN " ON DUPLICATE KEY UPDATE "
 		"cluster=VALUES(cluster), host=VALUES(host), journal=VALUES(journal), "
 		"direction=VALUES(direction), "
 		"state=VALUES(state), marker=VALUES(marker), changed_at=VALUES(changed_at)",
@@ -230,7 +234,7 @@ static void mariadb_heartbeat(const struct dialect_ctx *ctx, uint64_t lock_sessi
 	add_table(out, ctx, "heartbeat");
 	strbuf_add(out, " (cluster, ts, server_id) SELECT ");
 	db_quote(out, ctx->cluster);
-	strbuf_add(out, ", NOW(6), @@global.server_id FROM DUAL WHERE @@global.read_only = 0 AND COALESCE(");
+	strbuf_add(out, ", NOW(6), @@global.server_id FROM DUAL WHERE " SERVER_IS_OPEN " AND COALESCE(");
 	add_call(out, "IS_USED_LOCK", ctx->lock);
 	strbuf_addf(out,
 		", %" PRIu64 ") = %" PRIu64
@@ -258,7 +262,7 @@ static void mariadb_probe_write(const struct dialect_ctx *ctx, uint64_t seq, str
 static void mariadb_prepare_look(const struct dialect_ctx *ctx, struct strbuf *out)
 {
 	strbuf_add(out,
-		"SELECT @@global.read_only AS read_only, (SELECT COUNT(*) FROM information_schema.TABLES "
+		"SELECT " SERVER_IS_OPEN " AS writable, (SELECT COUNT(*) FROM information_schema.TABLES "
 		"WHERE TABLE_SCHEMA=");
 	db_quote(out, ctx->schema);
 	strbuf_add(out, " AND TABLE_NAME IN ('heartbeat', 'flips', 'probe')) AS found");

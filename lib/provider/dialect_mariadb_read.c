@@ -52,7 +52,7 @@ static int read_positions(const struct db_result *r, struct facts_position *p)
 }
 
 /* A number up to 11.x; from 12.0 on a word, of which only OFF is open. */
-static bool read_only_from(const struct db_result *r, const char *column)
+bool mariadb_read_only(const struct db_result *r, const char *column)
 {
 	const char *value = db_get(r, 0, column);
 
@@ -84,7 +84,7 @@ static void read_core(const struct db_result *r, struct reading *to)
 	dialect_copy(f->id.hostname, sizeof(f->id.hostname), r, 0, "hostname");
 	f->id.port = (uint32_t)db_get_int(r, 0, "port", 0);
 	f->id.server_id = (uint32_t)db_get_int(r, 0, "server_id", 0);
-	f->read_only = read_only_from(r, "read_only");
+	f->read_only = mariadb_read_only(r, "read_only");
 	f->log_bin = db_get_int(r, 0, "log_bin", 0) == 1;
 	f->log_slave_updates = db_get_int(r, 0, "log_slave_updates", 0) == 1;
 	f->gtid_strict_mode = db_get_int(r, 0, "gtid_strict_mode", 0) == 1;
@@ -384,7 +384,7 @@ int mariadb_read_prove(const struct db_result *chain, struct node_proof *ret)
 	if (!db_get(r, 0, "read_only"))
 		return -EPROTO;
 	*ret = (struct node_proof){0};
-	ret->read_only = read_only_from(r, "read_only");
+	ret->read_only = mariadb_read_only(r, "read_only");
 	ret->holds_lock = db_get_int(r, 0, "holds_lock", 0) == 1;
 	int e = read_positions(r, &ret->position);
 	if (e < 0)

@@ -165,7 +165,7 @@ int mariadb_read_guard(const struct db_result *chain, struct dialect_guard *ret)
 	const struct db_result *state = dialect_find(chain, "read_only");
 	const struct db_result *r = waited ? waited : state;
 
-	if (!r || r->rows < 1)
+	if (!r || r->rows < 1 || (!waited && !db_get(r, 0, "read_only")))
 		return -EPROTO;
 	*ret = (struct dialect_guard){.answered = true, .read_only = true};
 	dialect_copy(ret->position, sizeof(ret->position), r, 0, "position");
@@ -173,7 +173,7 @@ int mariadb_read_guard(const struct db_result *chain, struct dialect_guard *ret)
 		ret->null = !db_get(r, 0, "waited");
 		ret->reached = db_get_int(r, 0, "waited", -1) >= 0 && db_get_int(r, 0, "reached", 1) == 1;
 	} else {
-		ret->read_only = db_get_int(r, 0, "read_only", 1) != 0;
+		ret->read_only = mariadb_read_only(r, "read_only");
 		ret->holds_lock = db_get_int(r, 0, "holds_lock", 0) == 1;
 	}
 	return 0;

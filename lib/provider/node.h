@@ -99,7 +99,7 @@ struct node_row { /* a flip's row in SCHEMA.flips, replicated */
 	char id[64], cluster[64], host[128], journal[64], direction[16], state[24];
 	uint64_t marker; /* counts up at each fence attempt: proves that new has applied up to the fence */
 };
-/* Insert or update, only while @@global.read_only = 0 (guarded in the statement): else REFUSED. Logged. */
+/* Insert or update, only while the server is open (guarded in the statement): else REFUSED. Logged. */
 enum act MAY_WAIT node_row_write(
 	struct session *act, const struct node_row *, int64_t deadline_us, struct err *) MUSTCHECK;
 /* REFUSED with err->code -ENOENT when there is none. id NULL: the newest open row of the cluster. */
@@ -218,7 +218,7 @@ enum act MAY_WAIT node_table_readable(
 /* --- heartbeat, schema
  * --------------------------------------------------------------------------------------- */
 
-/* Guarded: only while @@global.read_only=0 and the lock is free or lock_session's (0: none). DONE also when
+/* Guarded: only while the server is open and the lock is free or lock_session's (0: none). DONE also when
  * the guard held it back; *ret_written says. */
 enum act MAY_WAIT node_heartbeat(struct session *, uint64_t lock_session, int64_t deadline_us,
 	bool *ret_written, struct err *) MUSTCHECK;

@@ -137,7 +137,7 @@ enum act node_prepare(struct session *s, int64_t deadline_us, struct err *err)
 		return act;
 	if (db_get_int(r, 0, "found", 0) == 3)
 		return ACT_DONE;
-	if (!str_eq(db_get(r, 0, "read_only"), "0"))
+	if (db_get_int(r, 0, "writable", 0) != 1)
 		return node_refuse(
 			s, -EROFS, err, "creating schema %s: the server is closed (read_only)", ctx.schema);
 	s->node->dialect->prepare(&ctx, "; ", &sql);

@@ -165,7 +165,7 @@ static void test_quoting(void **state)
 	d->row_write(&ctx, &row, &b);
 	has(&b, "'1''; DROP'");
 	lacks(&b, "x\\'");
-	has(&b, "FROM DUAL WHERE @@global.read_only = 0 ON DUPLICATE");
+	has(&b, "FROM DUAL WHERE CONCAT(@@global.read_only) IN ('0', 'OFF') ON DUPLICATE");
 	strbuf_free(&b);
 	d->heartbeat(&ctx, 77, &b);
 	has(&b, "'it''s', NOW(6)");
@@ -362,6 +362,17 @@ static void test_read_guard(void **state)
 	r = answer(NULL, "read_only", "0", "holds_lock", "1", "position", "0-1-2", NULL);
 	assert_int_equal(d->read_guard(r, &g), 0);
 	assert_true(!g.read_only && g.holds_lock);
+	db_result_free(r);
+	r = answer(NULL, "read_only", "OFF", "holds_lock", "1", "position", "0-1-2", NULL);
+	assert_int_equal(d->read_guard(r, &g), 0);
+	assert_true(!g.read_only);
+	db_result_free(r);
+	r = answer(NULL, "read_only", "ON", "holds_lock", "1", "position", "0-1-2", NULL);
+	assert_int_equal(d->read_guard(r, &g), 0);
+	assert_true(g.read_only);
+	db_result_free(r);
+	r = answer(NULL, "read_only", "-", "holds_lock", "1", "position", "0-1-2", NULL);
+	assert_int_equal(d->read_guard(r, &g), -EPROTO);
 	db_result_free(r);
 	assert_int_equal(d->read_guard(NULL, &g), -EPROTO);
 }
