@@ -150,6 +150,7 @@ fuzz: $(FUZZ_BIN) ## runs every fuzz target, two at a time, for FUZZ_SECONDS eac
 -include $(LIB_OBJ:.o=.d) $(DAEMON_OBJ:.o=.d) $(UNIT_BIN:=.d) $(CTL_OBJ:.o=.d)
 -include $(FUZZ_OBJ:.o=.d) $(FUZZ_SRC:%.c=build/fuzz/obj/%.d)
 -include $(WORLD_OBJ:.o=.d) $(KTH_OBJ:.o=.d) $(SCENARIO_OBJ:.o=.d)
+-include $(LIVE_BIN:=.d) $(LIVE)/node_live_verbs.d $(LIVE)/node_live_flip.d
 
 # --- what the project needs, from Debian 12 ------------------------------------------------------------------
 BUILD_DEBS := build-essential pkg-config git libmariadb-dev libevent-dev libc-ares-dev libcurl4-openssl-dev libldns-dev \
