@@ -72,19 +72,45 @@ static void adopt_flip(struct server *server, const struct journal_flip *f)
 	log_at(LOG_LEVEL_WARNING, &ctx, "unfinished flip to %s found, %s", f->to, f->state);
 }
 
+/* It may have closed a side; one that cannot be read may, too. */
+static bool MAY_WAIT has_fenced(struct server *server, const char *id)
+{
+	struct arena *arena CLEANUP(arena_freep) = arena_new();
+	struct journal_flip flip;
+	struct journal_record *records;
+	struct err ignored = {0};
+	int n;
+
+	if (journal_load(server->journal, arena, id, &flip, &records, &n, &ignored) < 0)
+		return true;
+	for (int i = 0; i < n; i++)
+		if (str_eq(records[i].kind, "fence"))
+			return true;
+	return false;
+}
+
+/*
+ * There can be two of a cluster: the outcome of one that was over could not be written, or flipd died while
+ * it refused one because of the other. The newest that has fenced is what the servers show; another has
+ * nothing left to do, and finds that out at a later start.
+ */
 int adopt_unfinished(struct server *server, struct err *err)
 {
 	struct arena *arena CLEANUP(arena_freep) = arena_new();
 	struct journal_flip *flips;
 	int n;
 	int code = journal_unfinished(server->journal, arena, &flips, &n, err);
+	bool *fenced;
 
 	if (code < 0)
 		return code;
-	for (int i = 0; i < n; i++) {
-		if (!str_eq(flips[i].state, "scheduled"))
-			adopt_flip(server, &flips[i]);
-	}
+	fenced = arena_alloc(arena, (size_t)(n + 1) * sizeof(*fenced));
+	for (int i = 0; i < n; i++)
+		fenced[i] = has_fenced(server, flips[i].id);
+	for (int pass = 0; pass < 2; pass++)
+		for (int i = n - 1; i >= 0; i--)
+			if (fenced[i] == (pass == 0) && !str_eq(flips[i].state, "scheduled"))
+				adopt_flip(server, &flips[i]);
 	return 0;
 }
 

@@ -130,19 +130,33 @@ static void follow_up(struct watched *w, struct run *run)
 
 	left->run = run_ref(run);
 	left->cluster = xstrdup(w->name);
+	w->left = run_ref(run);
 	w->follow_up = fiber_spawn("follow up", follow_up_main, left);
 }
 
-static void MAY_WAIT follow_up_stop(struct watched *w)
+/* Answers the run whose flip left something, for the caller to drop; NULL where there is none. */
+static struct run *MAY_WAIT follow_up_stop(struct watched *w)
 {
 	struct fiber *fiber = w->follow_up;
+	struct run *left = w->left;
 
 	w->follow_up = NULL;
+	w->left = NULL;
 	fiber_stop(fiber);
+	return left;
 }
 
-/* The end of a run's fiber: the flip has ended, is stuck, or was left to the next start. */
-static void run_returned(struct run *run)
+/* A flip that changed nothing leaves undone what the one before it had left. */
+static bool leaves_all_as_it_was(const struct run *run)
+{
+	enum flip_outcome o = flip_get_outcome(run->flip);
+
+	return o == FLIP_REFUSED || o == FLIP_NOTHING_TO_DO || o == FLIP_ABORTED;
+}
+
+/* The end of a run's fiber: the flip has ended, is stuck, or was left to the next start. before: whose flip
+ * had left something when this one began, or NULL. */
+static void run_returned(struct run *run, struct run *before)
 {
 	struct watched *w = run->watched;
 	struct server *server = w->server;
@@ -162,6 +176,8 @@ static void run_returned(struct run *run)
 		w->run = NULL;
 		run->watched = NULL;
 		flip_off_event(run->flip, on_event, run);
+		if (before && leaves_all_as_it_was(run) && flip_left(before->flip) && !server->stopping)
+			follow_up(w, before);
 		if (flip_left(run->flip) && !server->stopping)
 			follow_up(w, run);
 	}
@@ -193,16 +209,17 @@ static void MAY_WAIT look_again(struct run *run)
 
 static void run_main(void *arg)
 {
-	struct run *run = arg;
+	struct run *run = arg, *before = NULL;
 
 	if (!flip_is_rehearsal(run->flip)) /* what the last flip left goes on beside a rehearsal */
-		follow_up_stop(run->watched);
+		before = follow_up_stop(run->watched);
 	if (run->recover)
 		flip_recover(run->flip);
 	else
 		flip_run(run->flip);
 	look_again(run);
-	run_returned(run);
+	run_returned(run, before);
+	run_unref(before);
 }
 
 static struct run *run_wrap(struct watched *w, struct live *live, struct flip *flip)

@@ -190,6 +190,7 @@ void watch_free(struct watched *w)
 	assert(!w->run);
 	fiber_stop(w->guard);
 	fiber_stop(w->follow_up);
+	run_unref(w->left);
 	cluster_free(w->next);
 	live_end(w->live);
 	wire_free(w->last_flip);
@@ -209,6 +210,8 @@ void watch_replace(struct watched *w, struct cluster *c)
 	}
 	if (w->follow_up)
 		fiber_cancel(w->follow_up);
+	run_unref(w->left);
+	w->left = NULL;
 	memcpy(c->reached, w->live->cluster->reached, sizeof(c->reached));
 	live_retire(w->live);
 	w->live = live_new(w, c);

@@ -65,6 +65,7 @@ struct watched {
 	bool alarmed;		 /* the guard has called out this opening */
 	struct fiber *guard;	 /* closes it again; NULL none */
 	struct fiber *follow_up; /* does what the last flip left; NULL none */
+	struct run *left;	 /* of that flip; NULL none */
 	/* background readiness for the direction away from the master */
 	int64_t judged_polls[2];
 	enum conf_side judged_to;

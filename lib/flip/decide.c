@@ -58,6 +58,19 @@ static void journal_decision(struct flip *f, const struct recover_decision *d)
 	(void)!jn_write(f, "decide", "", w, false, NULL);
 }
 
+/* It is in the journal as well: a crash right after it must not hush it up. */
+static void MAY_WAIT alarm(struct flip *f, const struct recover_decision *d)
+{
+	int before = f->nwarnings;
+
+	flip_warn(f, "ALARM: %s", d->why);
+	if (f->nwarnings == before)
+		return;
+	struct wire *w = wire_object();
+	wire_set_str(w, "text", f->warnings[before]);
+	(void)!jn_write(f, "warning", "", w, false, NULL);
+}
+
 /* What a decision needs of the way it came: nothing of the flip's still runs in this process. */
 static void MAY_WAIT decide_begin(struct flip *f)
 {
@@ -124,7 +137,7 @@ void MAY_WAIT decide_run(struct flip *f)
 		pause_ms = d.row == last_row && pause_ms < 2000 ? pause_ms * 2 : LOOK_AGAIN_MS;
 		last_row = d.row;
 		if (d.alarm)
-			flip_warn(f, "ALARM: %s", d.why);
+			alarm(f, &d);
 		fiber_doing("%s: %s", recover_action_name(d.action), d.why);
 		next = decide_act(f, &d, &look);
 		if (next == DECIDE_ENDED)

@@ -178,8 +178,8 @@ struct flip {
 	int nattempts;
 	struct attempt attempts[16];
 	struct flip_end_state *ends; /* conf->nendpoints */
-	int nwarnings;
-	char *warnings[32];
+	int nwarnings, warnings_cap;
+	char **warnings;
 	struct err error; /* why it did not end as asked */
 	char error_step[32];
 	struct {
@@ -263,6 +263,7 @@ int MAY_WAIT fence_write_end(struct flip *, struct err *);
 void MAY_WAIT fence_write_drop(struct flip *);
 
 /* steps_events.c */
+void MAY_WAIT fence_probe_warm(struct flip *); /* its session, where one is configured and none lives */
 int MAY_WAIT events_semi_sync_off(struct flip *, struct err *);
 /* 0, or -ENOSYS naming a fence or endpoint that this build cannot work. */
 int have_adapters(const struct flip *, struct err *);

@@ -265,6 +265,8 @@ static void replay_one(struct flip *f, const struct journal_record *r, const str
 		replay_endpoint(f, d);
 	else if (str_eq(r->kind, "reopened"))
 		f->old_reopened = true;
+	else if (str_eq(r->kind, "warning") && wire_get_str(d, "text"))
+		flip_warn(f, "%s", wire_get_str(d, "text"));
 	else if (str_eq(r->kind, "closing"))
 		f->closing = true;
 }

@@ -204,6 +204,7 @@ void flip_free(struct flip *f)
 	session_close(f->fence_probe);
 	for (int i = 0; i < f->nwarnings; i++)
 		free(f->warnings[i]);
+	free(f->warnings);
 	free(f->victims);
 	free(f->ends);
 	wire_free(f->past);
@@ -259,6 +260,8 @@ void MAY_WAIT flip_end(struct flip *f, enum flip_outcome outcome)
 	fiber_shield();
 	f->outcome = outcome;
 	f->ended_wall_ms = stuck ? 0 : clock_wall_ms();
+	if (stuck) /* nobody looks from here on: whatever resolves it needs a new word */
+		f->word = (struct flip_word){0};
 	flip_set_state(f, stuck ? FLIP_STUCK : FLIP_ENDED);
 	doc = flip_document(f, true);
 	text = wire_dump(doc, 0);
@@ -271,6 +274,8 @@ void MAY_WAIT flip_end(struct flip *f, enum flip_outcome outcome)
 	fiber_unshield();
 }
 
+#define WARNINGS_MAX 1000 /* what has gone on for so long says nothing new; an alarm is kept even then */
+
 void flip_warn(struct flip *f, const char *fmt, ...)
 {
 	char text[512];
@@ -282,8 +287,13 @@ void flip_warn(struct flip *f, const char *fmt, ...)
 	for (int i = 0; i < f->nwarnings; i++)
 		if (!strcmp(f->warnings[i], text))
 			return;
-	if (f->nwarnings < (int)COUNT_OF(f->warnings))
-		f->warnings[f->nwarnings++] = xstrdup(text);
+	if (f->nwarnings >= WARNINGS_MAX && strncmp(text, "ALARM", 5) != 0)
+		return;
+	if (f->nwarnings == f->warnings_cap) {
+		f->warnings_cap = f->warnings_cap ? f->warnings_cap * 2 : 16;
+		f->warnings = xrealloc(f->warnings, (size_t)f->warnings_cap * sizeof(*f->warnings));
+	}
+	f->warnings[f->nwarnings++] = xstrdup(text);
 }
 
 void flip_fail(struct flip *f, const char *step, const struct err *err)

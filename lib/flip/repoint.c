@@ -43,7 +43,8 @@ static int MAY_WAIT await_all_of_old(struct flip *f, struct session *s, struct a
 /*
  * By GTID its own position goes on. By file it goes on from where new stood between its last applied and its
  * first own write, which is right only for a replica that stands exactly at old's final position; one that is
- * past it goes on by GTID, which MariaDB keeps in either mode.
+ * past it goes on by GTID, which MariaDB keeps in either mode. So does each where new was opened by an
+ * operator's word: that place was not noted.
  */
 static void follow_of_replica(
 	struct flip *f, const struct facts *facts, const char *name, struct node_follow *ret)
@@ -53,10 +54,12 @@ static void follow_of_replica(
 
 	way_back(f, ret);
 	ret->has_slave_pos = false;
-	if (!f->use_gtid && !exact) {
+	if (!f->use_gtid && (!exact || !f->repoint.file[0])) {
 		ret->use_gtid = true;
-		flip_warn(f, "replica %s follows %s by GTID from now on: it had gone past the final position",
-			name, f->new_side.server->conf->name);
+		flip_warn(f, "replica %s follows %s by GTID from now on: %s", name,
+			f->new_side.server->conf->name,
+			exact ? "where that one stood when it opened is not known by file"
+			      : "it had gone past the final position");
 	}
 	str_copy(ret->file, sizeof(ret->file), f->repoint.file);
 	ret->pos = f->repoint.pos;

@@ -93,16 +93,25 @@ int MAY_WAIT events_semi_sync_off(struct flip *f, struct err *err)
 	return rc < 0 ? rc : semi_sync_off(f, err);
 }
 
+void MAY_WAIT fence_probe_warm(struct flip *f)
+{
+	struct err why = {0};
+
+	if (!f->policy.fence_probe.user || (f->fence_probe && session_alive(f->fence_probe)))
+		return;
+	session_close(f->fence_probe);
+	f->fence_probe = NULL;
+	if (session_open(f->old_side.server->node, SESSION_PROBE, &f->policy.fence_probe,
+		    flip_deadline(ROUND_TRIP_MS), &f->fence_probe, &why) < 0)
+		flip_warn(f, "the fence will not be proven by a write: %s", err_text(&why));
+}
+
 /* What is not there is warned of: the flip goes on without. */
 static void MAY_WAIT warm_probes(struct flip *f)
 {
 	struct err why = {0};
 
-	if (f->policy.fence_probe.user && !f->fence_probe &&
-		session_open(f->old_side.server->node, SESSION_PROBE, &f->policy.fence_probe,
-			flip_deadline(ROUND_TRIP_MS), &f->fence_probe, &why) < 0)
-		flip_warn(f, "the fence will not be proven by a write: %s", err_text(&why));
-	err_clear(&why);
+	fence_probe_warm(f);
 	if (!f->probe && probe_start(f->cluster, f->from, &f->probe, &why) < 0 &&
 		f->policy.fence_probe.user && f->policy.probe_via != CONF_VIA_NONE)
 		flip_warn(f, "the blackout is computed, not measured: %s", err_text(&why));

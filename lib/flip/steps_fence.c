@@ -150,6 +150,8 @@ static int MAY_WAIT before_fence(struct flip *f, struct err *err)
 	if (rc == 0)
 		rc = take_baseline(f, err);
 	if (rc == 0)
+		fence_probe_warm(f); /* drain may have taken hours */
+	if (rc == 0)
 		rc = row_write(f, f->old_side.act, "fencing", err);
 	if (rc == 0)
 		rc = cluster_heartbeat_pause(

@@ -92,12 +92,20 @@ static void on_tick(int events, void *arg)
 
 /* Accepting */
 
-static struct listen_client *idlest(const struct listener *l)
+/* root and whoever flipd runs as. */
+static bool is_special(const struct listen_peer *peer)
+{
+	return peer->known && (peer->uid == 0 || peer->uid == geteuid());
+}
+
+/* Of those whom others may push out, or of all. */
+static struct listen_client *idlest(const struct listener *l, bool of_all)
 {
 	struct listen_client *best = NULL;
 
 	for (struct listen_client *c = l->all.next; c != &l->all; c = c->next) {
-		if (!c->dead && c->held == 0 && (!best || c->active_ms < best->active_ms))
+		if (!c->dead && c->held == 0 && (of_all || !is_special(&c->peer)) &&
+			(!best || c->active_ms < best->active_ms))
 			best = c;
 	}
 	return best;
@@ -114,14 +122,16 @@ static int count_uid(const struct listener *l, uid_t uid)
 
 static bool find_place(struct listener *l, const struct listen_peer *peer)
 {
-	bool special = peer->known && (peer->uid == 0 || peer->uid == geteuid());
+	bool special = is_special(peer);
 
 	if (peer->known && !special && l->limits->max_per_uid &&
 		count_uid(l, peer->uid) >= l->limits->max_per_uid)
 		return false;
 	if (l->nclients < l->limits->max_clients)
 		return true;
-	struct listen_client *c = idlest(l);
+	struct listen_client *c = idlest(l, false);
+	if (!c && special)
+		c = idlest(l, true);
 	if (!c)
 		return false;
 	listen_client_kill(c);
@@ -168,13 +178,13 @@ static void on_pause_over(int events, void *arg)
 	(void)events;
 
 	l->pause = NULL;
-	l->accept_watch = loop_watch_always(l->fd, LOOP_READ, on_accept, l);
+	l->accept_watch = loop_watch_always(l->fd, LOOP_READ | LOOP_LAST, on_accept, l);
 }
 
 /* Out of descriptors: the longest idle client gives way, and accepting rests a moment instead of spinning. */
 static void accept_failed(struct listener *l)
 {
-	struct listen_client *c = idlest(l);
+	struct listen_client *c = idlest(l, true);
 
 	log_at(LOG_LEVEL_DEBUG, NULL, "accept: %s", strerror(errno));
 	if (c)
@@ -215,7 +225,7 @@ struct listener *listener_new(
 	l->limits = limits;
 	l->ops = ops;
 	l->arg = arg;
-	l->accept_watch = loop_watch_always(fd, LOOP_READ, on_accept, l);
+	l->accept_watch = loop_watch_always(fd, LOOP_READ | LOOP_LAST, on_accept, l);
 	l->tick = loop_watch_once(-1, LOOP_TIMEOUT, clock_us() + TICK_MS * 1000, on_tick, l);
 	return l;
 }

@@ -230,7 +230,7 @@ void listen_client_update(struct listen_client *c)
 	bool want = !c->dead && !c->eof && (c->closing || room);
 
 	if (want && !c->read_watch)
-		c->read_watch = loop_watch_always(c->fd, LOOP_READ, on_readable, c);
+		c->read_watch = loop_watch_always(c->fd, LOOP_READ | LOOP_LAST, on_readable, c);
 	if (!want && c->read_watch) {
 		loop_unwatch_always(c->read_watch);
 		c->read_watch = NULL;

@@ -19,6 +19,10 @@
 #include "lib/base/clock.h"
 #include "lib/io/loop.h"
 
+/* Events have the middle one unless told otherwise (libevent). */
+enum { PRIORITY_LAST = 2, PRIORITIES = 3 };
+#define LAST_AT_ONCE 4 /* callbacks of LOOP_LAST, before what has become ready meanwhile has its turn */
+
 struct loop_watch {
 	struct event ev;
 	int64_t deadline_us;
@@ -86,8 +90,13 @@ static struct event_base *base_new(void)
 		return NULL;
 	(void)event_config_set_flag(conf, EVENT_BASE_FLAG_PRECISE_TIMER);
 	(void)event_config_set_flag(conf, EVENT_BASE_FLAG_NO_CACHE_TIME);
+	(void)event_config_set_max_dispatch_interval(conf, NULL, LAST_AT_ONCE, PRIORITY_LAST);
 	struct event_base *base = event_base_new_with_config(conf);
 	event_config_free(conf);
+	if (base && event_base_priority_init(base, PRIORITIES) < 0) {
+		event_base_free(base);
+		return NULL;
+	}
 	return base;
 }
 
@@ -263,6 +272,8 @@ static struct loop_watch *watch_new(
 	loop.watches++;
 	if (w->evented) {
 		int r = event_assign(&w->ev, loop.base, fd, ev, watch_cb, w);
+		if (events & LOOP_LAST)
+			r |= event_priority_set(&w->ev, PRIORITY_LAST);
 		assert(r == 0);
 		(void)r;
 		arm(w);

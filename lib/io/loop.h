@@ -7,7 +7,9 @@
 
 #include "lib/base/base.h"
 
-enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_TIMEOUT = 4 };
+/* LOOP_LAST: asked for with the others: its turn comes when nothing else is ready. For what comes unasked
+ * from outside: lookers never hold up a flip, however many they are. */
+enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_TIMEOUT = 4, LOOP_LAST = 8 };
 
 struct event_base;
 struct loop_watch; /* an armed one-shot wait */

@@ -2,7 +2,9 @@
 another one, and the cluster flipped on. It touches nothing, and says so."""
 
 import contextlib
+import os
 import shutil
+import sqlite3
 
 import pytest
 
@@ -65,6 +67,42 @@ def test_an_old_journal(make_series, word):
     series.ready()
     series.judge(series.wait_flip(series.flip()), "after the revived one", {"done"})
     series.finish("revived with the journal of %s: %s" % (word, flip["outcome"]))
+
+
+def forget_outcome(series, flip_id):
+    """As if the disk had been full when its outcome was to be written; flipd does not run."""
+    path = os.path.join(series.daemon.config["daemon"]["state_dir"], "journal.db")
+    with contextlib.closing(sqlite3.connect(path)) as db, db:
+        assert db.execute("UPDATE flip SET state = 'settling', outcome = NULL, ended_at_ms = 0 WHERE id = ?",
+                          (flip_id,)).rowcount == 1
+
+
+def test_an_earlier_outcome_was_never_written(make_series):
+    """Two flips of the cluster are unfinished, by the journal: the later one, which has closed old, is taken up. The
+    earlier one, long over, finds that out at the next start, and touches nothing."""
+    series = make_series()
+    sweep = Sweep(series, "after")
+    sweep.undisturbed()
+    over = series.last_id
+    with contextlib.ExitStack() as stack:
+        died = sweep.dead_at("record:fence/fence", stack)
+        forget_outcome(series, over)
+        assert series.up()
+        flip = series.recovered(died)
+    assert flip["id"] != over
+    series.judge(flip, "killed behind the fence, an earlier flip unfinished", {"rolled_back"})
+    assert series.daemon.stop() == 0
+    before = shown(series)
+    assert series.up()
+
+    def ended():
+        flips = [f for f in series.daemon.ctl("history", "lab").json["flips"] if f["id"] == over]
+        return flips and flips[0]["state"] == "ended"
+    wait_for(ended, 20, "the earlier one to have ended")
+    assert shown(series) == before
+    series.ready()
+    series.judge(series.wait_flip(series.flip()), "with both of them over", {"done"})
+    series.finish("an earlier outcome was never written: %s" % flip["outcome"])
 
 
 def test_an_old_journal_while_another_flips(make_series):

@@ -46,19 +46,28 @@ static void sample(const struct course *c, int n, uint64_t seed)
 	printf("sample: %s, %d double faults, seed %llu\n", c->name, n, (unsigned long long)seed);
 }
 
+#define JOBS 2 /* at once */
+
 static void every(const struct course *c, int server, bool closed)
 {
+	struct job jobs[JOBS];
+	int begun = 0, ended = 0;
+	bool end;
+
 	for (enum fault f = FAULT_NONE; f < FAULTS && failed <= FAILED_MOST; f++)
 		for (int at = 20; at < CALLS; at++) {
-			bool end = false;
 			struct batch b = {.course = c,
 				.fault = f,
 				.k = at > 26 ? at - 6 : 20,
 				.seed = 1,
 				.mutant = MUTANTS,
 				.second = {.server = server, .at = at, .closed = closed, .down_us = 30000}};
-			(void)run_batch(b, 12, &end);
+			if (begun - ended == JOBS)
+				(void)job_end(&jobs[ended++ % JOBS], &end);
+			job_begin(&jobs[begun++ % JOBS], b, 12);
 		}
+	while (ended < begun)
+		(void)job_end(&jobs[ended++ % JOBS], &end);
 	printf("all: %s, server %d restarts %s at each call, a fault at each call near\n", c->name, server,
 		closed ? "closed" : "open");
 }

@@ -200,16 +200,20 @@ static pid_t begin_batch(const struct batch *b, int n, int *ret_fd)
 	world_leave(0);
 }
 
-/* Runs k, k + 1, ... in one process; answers how many of them there were, less than n where there is no
- * further call. */
-int run_batch(struct batch b, int n, bool *ret_end)
+void job_begin(struct job *j, struct batch b, int n)
 {
-	int fd, status, got = 0;
-	pid_t pid = begin_batch(&b, n, &fd);
+	j->batch = b;
+	j->pid = begin_batch(&b, n, &j->fd);
+}
+
+int job_end(struct job *j, bool *ret_end)
+{
+	const struct batch *b = &j->batch;
+	int status, got = 0;
 	char rc;
 
 	*ret_end = false;
-	while (read(fd, &rc, 1) == 1) {
+	while (read(j->fd, &rc, 1) == 1) {
 		if (rc == NO_SUCH_CALL) {
 			*ret_end = true;
 			break;
@@ -218,19 +222,27 @@ int run_batch(struct batch b, int n, bool *ret_end)
 		passed += rc == PASSED;
 		failed += rc == FAILED;
 	}
-	(void)close(fd);
-	if (waitpid(pid, &status, 0) < 0)
+	(void)close(j->fd);
+	if (waitpid(j->pid, &status, 0) < 0)
 		exit(2);
 	if (!WIFEXITED(status)) {
 		printf("FAILED: %s, k=%d, seed %llu, %s: the process ended with status %x (second: %d %d %d "
 		       "%lld)\n",
-			b.course->name, b.k + got, (unsigned long long)b.seed, fault_name(b.fault),
-			(unsigned)status, b.second.server, b.second.at, b.second.closed,
-			(long long)b.second.down_us);
+			b->course->name, b->k + got, (unsigned long long)b->seed, fault_name(b->fault),
+			(unsigned)status, b->second.server, b->second.at, b->second.closed,
+			(long long)b->second.down_us);
 		failed++;
 		got++;
 	}
 	return got;
+}
+
+int run_batch(struct batch b, int n, bool *ret_end)
+{
+	struct job j;
+
+	job_begin(&j, b, n);
+	return job_end(&j, ret_end);
 }
 
 static void course_run(const struct course *c)

@@ -2,6 +2,8 @@
 #ifndef TESTS_KTH_KTH_H
 #define TESTS_KTH_KTH_H
 
+#include <sys/types.h>
+
 #include "tests/scenario/world.h"
 
 enum { PASSED = 0, FAILED = 1, NO_SUCH_CALL = 2 };
@@ -40,9 +42,18 @@ extern bool told_whole, told_nothing;
 
 /* One run in this process. */
 int run_here(const struct batch *);
-/* Runs k, k + 1, ... in one process; counts what passed and failed; how many there were. *ret_end: no further
- * call. */
+/* Runs k, k + 1, ... in one process; counts what passed and failed; answers how many there were, less than n
+ * where there is no further call (*ret_end). */
 int run_batch(struct batch, int n, bool *ret_end);
+
+/* The same beside others: each that is begun is ended. */
+struct job {
+	struct batch batch;
+	pid_t pid;
+	int fd;
+};
+void job_begin(struct job *, struct batch, int n);
+int job_end(struct job *, bool *ret_end);
 
 /* Each must be noticed by the world's checks. */
 void mutants_run(void);

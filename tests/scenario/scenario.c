@@ -261,7 +261,7 @@ static bool take_up(void)
 	if (!pending_word.said || !w.flip || flip_get_state(w.flip) != FLIP_STUCK)
 		return false;
 	w.ended = false;
-	if (flip_set_word(w.flip, &pending_word, &err) < 0)
+	if (says_anything(&pending_word) && flip_set_word(w.flip, &pending_word, &err) < 0)
 		violation("resolve: %s", err_text(&err));
 	pending_word.said = false;
 	life_recover(w.flip);

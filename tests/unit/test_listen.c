@@ -104,6 +104,16 @@ static int client(void)
 	return fd;
 }
 
+/* As another user, which root alone can do. */
+static int client_of_nobody(void)
+{
+	assert_int_equal(chmod(directory, 0711), 0);
+	assert_int_equal(seteuid(65534), 0);
+	int fd = client();
+	assert_int_equal(seteuid(0), 0);
+	return fd;
+}
+
 static void say(int fd, const char *text)
 {
 	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
@@ -224,6 +234,45 @@ static void body_held(void *arg)
 	listen_client_release(last);
 	(void)close(a);
 	until(&closed, 1);
+	end(l);
+}
+
+/* However many come, root is not pushed out by others, and has a place where there is none. */
+static void body_root_stays(void *arg)
+{
+	static const struct listen_limits two = {.max_clients = 2,
+		.max_held = 2,
+		.max_line = 100,
+		.max_out = 4 << 20,
+		.line_ms = 60000,
+		.idle_ms = 60000,
+		.full_text = "full\n"};
+	struct listener *l;
+	(void)arg;
+
+	if (geteuid() != 0)
+		return;
+	l = begin(&two);
+	int root = client(), other = client_of_nobody();
+	say(root, "x\n");
+	assert_string_equal(hear(root), "x\n");
+	say(other, "y\n"); /* root is idle for longer from here on */
+	assert_string_equal(hear(other), "y\n");
+	int third = client_of_nobody();
+	assert_string_equal(hear(other), "");
+	int second = client();
+	assert_string_equal(hear(third), "");
+	int fourth = client_of_nobody();
+	assert_string_equal(hear(fourth), "full\n");
+	(void)fiber_sleep_ms(2);
+	say(root, "z\n");
+	assert_string_equal(hear(root), "z\n");
+	int newest = client(); /* among themselves the idlest goes */
+	assert_string_equal(hear(second), "");
+	int all[] = {root, other, third, second, fourth, newest};
+	for (size_t i = 0; i < COUNT_OF(all); i++)
+		(void)close(all[i]);
+	until(&closed, 5);
 	end(l);
 }
 
@@ -364,6 +413,7 @@ TEST(peer)
 TEST(too_long)
 TEST(held)
 TEST(full)
+TEST(root_stays)
 TEST(unread)
 TEST(too_much_out)
 TEST(slow)
@@ -378,6 +428,7 @@ int main(void)
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_full),
+		cmocka_unit_test(test_root_stays),
 		cmocka_unit_test(test_unread),
 		cmocka_unit_test(test_too_much_out),
 		cmocka_unit_test(test_slow),

@@ -41,12 +41,18 @@ static void do_hasten(struct trigger *t)
 
 /* --- resolve --- */
 
+/* As the daemon has it: resolve without options leaves the word as it is. */
+bool says_anything(const struct flip_word *word)
+{
+	return word->word != RECOVER_WORD_NONE || word->accept_loss;
+}
+
 static void word_fiber(void *arg)
 {
 	struct err err = {0};
 
 	(void)arg;
-	if (flip_set_word(w.flip, &pending_word, &err) < 0)
+	if (says_anything(&pending_word) && flip_set_word(w.flip, &pending_word, &err) < 0)
 		violation("resolve: %s", err_text(&err));
 	pending_word.said = false;
 }

@@ -67,5 +67,6 @@ void expect_judge(void);
 
 /* An operator's word that waits for a flip that is stuck. */
 extern struct flip_word pending_word;
+bool says_anything(const struct flip_word *);
 
 #endif
