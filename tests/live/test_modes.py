@@ -115,7 +115,8 @@ def test_a_replica_that_is_down(scene_of):
         assert any("reports" in w for w in document["warnings"]), document["warnings"]
         assert document["blackout_ms"] < 1000
         scene.goes_on(load, server=new)
-        scene.flip(new, "nothing_to_do")  # one that changes nothing is not the end of what is left
+        again = scene.daemon.ctl("flip", "lab", "--to", new.name, "--yes")
+        assert again.json["outcome"] == "nothing_to_do", again  # which is not the end of what is left
     finally:
         reports.start()
     wait_for(lambda: follows(reports, new), 40, "the replica to follow new")
