@@ -33,6 +33,7 @@ static void client_free(struct listen_client *c)
 	free(c);
 }
 
+/* One whose lines are still to be resumed has a call queued: that one has it reaped. */
 static void reap(void *arg)
 {
 	struct listener *l = arg;
@@ -40,13 +41,13 @@ static void reap(void *arg)
 	l->reaping = false;
 	for (struct listen_client *c = l->all.next, *next; c != &l->all; c = next) {
 		next = c->next;
-		if (!c->dead)
+		if (!c->dead || c->resuming)
 			continue;
 		if (!l->freed && l->ops->on_close)
 			l->ops->on_close(c, l->arg);
 		client_free(c);
 	}
-	if (!l->freed)
+	if (!l->freed || l->all.next != &l->all)
 		return;
 	free(l->path);
 	free(l);

@@ -176,13 +176,14 @@ static void take_lines(struct listen_client *c)
 	listen_client_update(c);
 }
 
-/* A client that dies meanwhile is freed by a call queued after this one. */
 static void resume_lines(void *arg)
 {
 	struct listen_client *c = arg;
 
 	c->resuming = false;
-	if (!c->dead)
+	if (c->dead)
+		listener_reap_soon(c->listener);
+	else
 		take_lines(c);
 }
 

@@ -12,10 +12,12 @@ import time
 import urllib.error
 import urllib.request
 
+import pytest
+
 from lab.scene import scene_of, scenes  # noqa: F401
 
 ANSWER_S = 3.0  # the longest that an honest client may wait; both cores are shared with the servers and the storm
-STORM_LEAST = 1500  # connections a socket
+STORMS = {"storm": (0.005, 1500), "flood": (0.0, 6000)}  # pause between two connections; how many a socket, at least
 
 HTTP = [b"", b"GET /metr", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 300, b"\x00\xff" * 4000, b"POST / HTTP/1.1\r\n\r\n",
         b"GET /" + b"a" * 30000, b"GET /metrics HTTP/1.1\r\n\r\n", b"GET /status HTTP/1.1\r\n\r\n" * 20]
@@ -28,11 +30,11 @@ NOBODY = 65534
 
 
 class Storm:
-    """A process of another user that opens connections to one place, a hundred or two a second (faster, it would only take
-    the cores from the servers), says something bad on each, and leaves most of them open for a while."""
+    """A process of another user that opens connections to one place, a hundred or two a second, or as fast as it can, says
+    something bad on each, and leaves most of them open for a while."""
 
-    def __init__(self, connect, sayings, seed):
-        self.connect, self.sayings, self.random = connect, sayings, random.Random(seed)
+    def __init__(self, connect, sayings, seed, pause):
+        self.connect, self.sayings, self.random, self.pause = connect, sayings, random.Random(seed), pause
         self.count, self.over = multiprocessing.Value("i", 0), multiprocessing.Event()
         self.process = multiprocessing.Process(target=self.blow, daemon=True)
         self.process.start()
@@ -53,7 +55,7 @@ class Storm:
                 held.append(s)
                 self.count.value += 1
                 s.send(self.random.choice(self.sayings))
-            time.sleep(0.005)
+            time.sleep(self.pause)
             if len(held) > 300:  # some go without a word, some with what is unread
                 held.pop(self.random.randrange(len(held))).close()
 
@@ -81,7 +83,9 @@ def health(status):
         return False
 
 
-def test_flips_in_a_storm(scene_of):  # noqa: F811
+@pytest.mark.parametrize("kind", STORMS)
+def test_flips_in_a_storm(scene_of, kind):  # noqa: F811
+    pause, least = STORMS[kind]
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     s = scene_of("pair")
     old, new = s.master, s.standby
@@ -95,11 +99,12 @@ def test_flips_in_a_storm(scene_of):  # noqa: F811
         c.connect(daemon.socket)
         return c
     host, port = daemon.status.rsplit(":", 1)
-    storms = [Storm(control, CONTROL, 1), Storm(lambda: socket.create_connection((host, int(port)), 5), HTTP, 2)]
+    storms = [Storm(control, CONTROL, 1, pause),
+              Storm(lambda: socket.create_connection((host, int(port)), 5), HTTP, 2, pause)]
     waits, pushed_out, order = [], [], [old]
     try:
         deadline = time.monotonic() + 90
-        while min(storm.connections for storm in storms) < STORM_LEAST or len(order) < 3:
+        while min(storm.connections for storm in storms) < least or len(order) < 3:
             assert time.monotonic() < deadline, [storm.connections for storm in storms]
             to = s.other(order[-1])
             flip = None
@@ -121,8 +126,8 @@ def test_flips_in_a_storm(scene_of):  # noqa: F811
         for storm in storms:
             storm.end()
     waits.sort()
-    print("figure: %s connections, %d honest questions, answered in %.0f ms at the median, %.0f ms at most, %d pushed out" % (
-        "+".join(str(storm.connections) for storm in storms), len(waits), waits[len(waits) // 2] * 1000,
+    print("figure: %s: %s connections, %d honest questions, answered in %.0f ms at the median, %.0f ms at most, %d pushed out" % (
+        kind, "+".join(str(storm.connections) for storm in storms), len(waits), waits[len(waits) // 2] * 1000,
         waits[-1] * 1000, sum(pushed_out)))
     assert waits[-1] < ANSWER_S
     assert sum(pushed_out) <= len(pushed_out) / 20

@@ -20,7 +20,7 @@
 
 static char directory[64], path[96];
 static int opened, closed, lines, too_long;
-static struct listen_client *last;
+static struct listen_client *last, *before;
 static bool hold;
 
 static void on_open(struct listen_client *c, void *arg)
@@ -29,16 +29,28 @@ static void on_open(struct listen_client *c, void *arg)
 	opened++;
 }
 
+static void send_big(struct listen_client *c)
+{
+	char *big = calloc(1, 70000);
+
+	listen_send(c, big, 70000);
+	free(big);
+}
+
 /* Echoes the line; "close" closes, "big" is answered with more than anybody may leave unread. */
 static void on_line(struct listen_client *c, char *line, size_t len, void *arg)
 {
 	(void)arg;
 	lines++;
+	if (last != c)
+		before = last;
 	last = c;
 	if (str_eq(line, "big")) {
-		char *big = calloc(1, 70000);
-		listen_send(c, big, 70000);
-		free(big);
+		send_big(c);
+		return;
+	}
+	if (str_eq(line, "end it")) { /* the one that spoke before */
+		send_big(before);
 		return;
 	}
 	if (hold) {
@@ -102,6 +114,15 @@ static int client(void)
 	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	return fd;
+}
+
+static const char *many(int n)
+{
+	static char text[512];
+
+	for (int i = 0; i < n; i++)
+		memcpy(text + (size_t)i * 2, "m\n", 3);
+	return text;
 }
 
 /* As another user, which root alone can do. */
@@ -234,6 +255,32 @@ static void body_held(void *arg)
 	listen_client_release(last);
 	(void)close(a);
 	until(&closed, 1);
+	end(l);
+}
+
+/* In one turn of the loop: one client is dropped, another has more lines than its turn takes, and is dropped
+ * by a third: it is gone when its lines are to be resumed. */
+static void body_gone_before_its_turn(void *arg)
+{
+	struct listen_limits narrow = usual;
+	(void)arg;
+
+	narrow.max_out = 60000;
+	struct listener *l = begin(&narrow);
+	int first = client(), second = client(), third = client();
+	until(&opened, 3);
+	say(first, "big\n");
+	say(second, many(120));
+	say(third, "end it\n");
+	until(&closed, 2);
+	assert_int_equal(listener_clients(l), 1);
+	assert_true(lines < 100);
+	say(third, "x\n");
+	assert_string_equal(hear(third), "x\n");
+	(void)close(first);
+	(void)close(second);
+	(void)close(third);
+	until(&closed, 3);
 	end(l);
 }
 
@@ -414,6 +461,7 @@ TEST(too_long)
 TEST(held)
 TEST(full)
 TEST(root_stays)
+TEST(gone_before_its_turn)
 TEST(unread)
 TEST(too_much_out)
 TEST(slow)
@@ -429,6 +477,7 @@ int main(void)
 		cmocka_unit_test(test_held),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_root_stays),
+		cmocka_unit_test(test_gone_before_its_turn),
 		cmocka_unit_test(test_unread),
 		cmocka_unit_test(test_too_much_out),
 		cmocka_unit_test(test_slow),
