@@ -313,8 +313,9 @@ void server_restart(struct server *s, bool closed, int64_t down_us)
 
 #define LOOK_US 2500000 /* a look at a server that does not answer */
 
-#define SENT_US 1250000 /* flipd's limit for a first unfence, and for its effect to come when that is over   \
-			 */
+#define SENT_US                                                                                              \
+	1250000 /* flipd's limit for a first unfence, and for its effect to come when that is over           \
+		 */
 
 /* Nothing can call back what is on its way: it was sent while the other side was closed, a moment ago. */
 static bool on_its_way(const struct server *other)
