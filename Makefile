@@ -239,7 +239,7 @@ PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method s
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
 	"scenario=$(SCENARIO)" "kth=$(KTH)" "coverage=$(MAKE) -s -j2 coverage" \
 	"scenario-san=$(MAKE) -s SAN=1 -j2 scenario" "kth-san=$(MAKE) -s SAN=1 -j2 kth" "fuzz=$(MAKE) -s fuzz FUZZ_SECONDS=$(if $(FLIPD_CHECK_ALL),300,20)" \
-	"model=$(PY) tests/model/run.py" "live=$(PYTEST) tests/live" "fault=$(PYTEST) tests/fault" \
+	"model=$(PY) tests/model/run.py" "live=$(PYTEST) tests/live" "live-san=$(MAKE) -s live-san" "fault=$(PYTEST) tests/fault" \
 	"soak=$(PY) tests/fault/soak.py --flips $(if $(FLIPD_CHECK_ALL),500,40)"
 
 check-build:
@@ -253,6 +253,12 @@ check-all: FLIPD_CHECK_ALL := 1
 check-all: deps ## the same without bounds
 	$(Q)$(MAKE) --no-print-directory check-build
 	$(Q)FLIPD_CHECK_ALL=1 $(PY) tests/check.py $(SUITES)
+
+# What the outside can send, against a flipd that notices every use of freed memory.
+.PHONY: live-san
+live-san:
+	$(Q)$(MAKE) --no-print-directory -s SAN=1 -j2 all lab
+	$(Q)FLIPD_BUILD=build/san $(PYTEST) tests/live/test_storm.py tests/live/test_control.py
 
 .PHONY: soak
 soak: deps ## flips under load with faults drawn at random; FLIPS=50, SEED=1

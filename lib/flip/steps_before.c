@@ -83,8 +83,9 @@ int MAY_WAIT side_take_lock(struct flip *f, struct flip_side *s, struct err *err
 	if (act == ACT_REFUSED && holder)
 		err_hint(err,
 			"another flip of %s runs, perhaps from another host; session %llu on %s holds the "
-			"lock",
-			f->conf->name, (unsigned long long)holder, s->server->conf->name);
+			"lock. If no flipd knows of one it is left from a partition: KILL %llu there",
+			f->conf->name, (unsigned long long)holder, s->server->conf->name,
+			(unsigned long long)holder);
 	if (act != ACT_DONE)
 		return act == ACT_REFUSED ? -EBUSY : flip_rc(act, err);
 	s->locked = true;
