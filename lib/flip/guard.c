@@ -116,8 +116,8 @@ static bool MAY_WAIT old_sessions(struct flip *f)
 	       sess_open(f, &f->old_side, SESSION_REAPER, flip_deadline(PROOF_LIMIT_MS), &err) == 0;
 }
 
-/* After the opening: old found open is closed again at once, with kill. */
-static void MAY_WAIT close_old_again(struct flip *f)
+/* After the opening: old found open is closed again at once, with kill. True where it was proven closed. */
+static bool MAY_WAIT close_old_again(struct flip *f)
 {
 	int64_t limit_ms = f->policy.fence_timeout_ms;
 	struct node_proof p;
@@ -125,10 +125,10 @@ static void MAY_WAIT close_old_again(struct flip *f)
 	bool none = false;
 
 	if (fiber_mutex_lock(&f->proof_mutex, flip_deadline(PROOF_LIMIT_MS)) < 0)
-		return;
-	bool open = old_sessions(f) &&
-		    node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &err) == ACT_DONE &&
-		    !p.read_only;
+		return false;
+	bool seen = old_sessions(f) &&
+		    node_prove(f->old_side.lock, flip_deadline(PROOF_LIMIT_MS), &p, &err) == ACT_DONE;
+	bool open = seen && !p.read_only;
 	if (open) {
 		flip_warn(f,
 			"%s was open after the flip had closed it, by a restart or somebody's hand: closed "
@@ -139,6 +139,22 @@ static void MAY_WAIT close_old_again(struct flip *f)
 	fiber_mutex_unlock(&f->proof_mutex);
 	if (open && f->old_side.reaper && !f->st[step_index("kill")].spawned)
 		(void)!kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, &err);
+	return seen && !open;
+}
+
+int MAY_WAIT guard_end(struct flip *f)
+{
+	guard_stop(f);
+	while (!close_old_again(f)) {
+		if (settle_over(f)) {
+			flip_warn(f, "%s could not be proven closed at the flip's end: see that it is",
+				f->old_side.server->conf->name);
+			return 0;
+		}
+		if (fiber_sleep_ms(PROOF_EVERY_MS) < 0)
+			return -ECANCELED;
+	}
+	return 0;
 }
 
 static void prover_fiber(void *arg)

@@ -322,7 +322,9 @@ int MAY_WAIT step_finish(struct flip *f, struct err *err)
 	session_close(f->fence_probe);
 	f->fence_probe = NULL;
 	accounts_unlock_patiently(f);
-	guard_stop(f); /* till here old that comes up open is closed again; from here on the watcher looks */
-	rc = step_lock_undo(f, err);
+	rc = guard_end(
+		f); /* till here old that comes up open is closed again; from here on the watcher looks */
+	if (rc == 0)
+		rc = step_lock_undo(f, err);
 	return rc == 0 ? step_lock_undone(f, err) : rc;
 }
