@@ -269,7 +269,7 @@ void judge_sessions(const struct check_input *in, struct check_out *out)
 /* --- the fence, tried
  * ---------------------------------------------------------------------------------------- */
 
-/* One write of the probe account. */
+/* One write of the probe account, over no row. */
 static enum act MAY_WAIT probe_one(
 	const struct check_input *in, struct check_env *env, enum conf_side side, struct err *err)
 {
@@ -280,12 +280,12 @@ static enum act MAY_WAIT probe_one(
 	if (session_open(env->cluster->side[side].node, SESSION_PROBE, &in->conf->policy.fence_probe,
 		    deadline, &s, err) < 0)
 		return ACT_UNKNOWN;
-	done = node_probe_write(s, 0, deadline, err);
+	done = node_probe_try(s, deadline, err);
 	session_close(s);
 	return done;
 }
 
-/* An account that the fence does not stop must not be tried on new: its write would stay there. */
+/* An account that the fence does not stop is known without a try. */
 static bool probe_walks_through(const struct check_input *in, const struct checks_side *s, const char *user)
 {
 	if (checks_user_is_flipd(in->conf, s->conf, user))
@@ -312,11 +312,11 @@ static void MAY_WAIT prove_probe_on_new(
 	if (done == ACT_REFUSED && err.sql_errno == ER_READ_ONLY)
 		return;
 	if (done == ACT_DONE) {
-		check_say(out, CHECK_REFUSE, new.conf->name, "a write of '%s' went through the fence of " AT,
+		check_say(out, CHECK_REFUSE, new.conf->name, "a write of '%s' goes through the fence of " AT,
 			user, AT_OF(new));
 		check_hint(out,
-			"on %s: REVOKE READ ONLY ADMIN, SUPER ON *.* FROM '%s', then look for errant "
-			"transactions (check gtid)",
+			"on %s: REVOKE READ ONLY ADMIN, SUPER ON *.* FROM '%s'; or it was opened meanwhile: "
+			"SELECT @@read_only",
 			new.conf->name, user);
 		return;
 	}

@@ -294,6 +294,10 @@ int MAY_WAIT open_confirmed(
 /* steps_after.c */
 int MAY_WAIT side_facts(struct session *, struct arena *, struct facts **ret, struct err *);
 const struct facts_channel *channel_from_new(const struct flip *, const struct facts *);
+/* Starts what is set up; what a crash has broken is forgotten (*ret_broken) where its position is not needed.
+ */
+int MAY_WAIT side_restart(struct session *, bool may_forget, bool *ret_broken, struct err *);
+int MAY_WAIT side_follow(struct session *, const struct node_follow *, struct err *);
 int MAY_WAIT await_replication(struct flip *, struct session *, const char *name, struct err *);
 void way_back(const struct flip *, struct node_follow *ret);
 int64_t settle_deadline(const struct flip *);

@@ -40,6 +40,14 @@ static int MAY_WAIT await_all_of_old(struct flip *f, struct session *s, struct a
 	}
 }
 
+static const struct facts_channel *channel_from_old(const struct flip *f, const struct facts *facts)
+{
+	const struct conf_server *o = f->old_side.server->conf;
+
+	return facts_channel_from(
+		facts, f->old_side.identity.server_id, o->replication_host, o->replication_port);
+}
+
 /*
  * By GTID its own position goes on. By file it goes on from where new stood between its last applied and its
  * first own write, which is right only for a replica that stands exactly at old's final position; one that is
@@ -49,7 +57,7 @@ static int MAY_WAIT await_all_of_old(struct flip *f, struct session *s, struct a
 static void follow_of_replica(
 	struct flip *f, const struct facts *facts, const char *name, struct node_follow *ret)
 {
-	const struct facts_channel *ch = facts_channel_from(facts, f->old_side.identity.server_id, NULL, 0);
+	const struct facts_channel *ch = channel_from_old(f, facts);
 	bool exact = ch && !strcmp(ch->exec_log_file, f->final.file) && ch->exec_log_pos == f->final.pos;
 
 	way_back(f, ret);
@@ -65,30 +73,53 @@ static void follow_of_replica(
 	ret->pos = f->repoint.pos;
 }
 
+/* What it knew of files is gone with its relay log. */
+static void follow_of_broken(struct flip *f, const char *name, struct node_follow *ret)
+{
+	way_back(f, ret);
+	ret->has_slave_pos = false;
+	ret->use_gtid = true;
+	flip_warn(f,
+		"the relay log of replica %s had not survived a crash: it follows %s by GTID, from its own "
+		"position",
+		name, f->new_side.server->conf->name);
+}
+
+static bool is_stopped(const struct facts_channel *ch)
+{
+	return ch && str_ieq(ch->io, "No") && str_ieq(ch->sql, "No");
+}
+
 static int MAY_WAIT repoint_on(
 	struct flip *f, struct session *s, const char *name, int64_t deadline_us, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct facts *facts = NULL;
 	struct node_follow follow;
+	bool broken = false;
 	int rc = side_facts(s, a, &facts, err);
 
 	if (rc < 0)
 		return rc;
-	if (channel_from_new(f, facts)) { /* an earlier try has set it up, and perhaps not started it */
-		rc = flip_rc(node_start_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
+	bool begun = channel_from_new(f, facts); /* by an earlier try, which perhaps has not started it */
+	if (begun || is_stopped(channel_from_old(f, facts)))
+		rc = side_restart(s, true, &broken, err);
+	if (rc < 0 || (begun && !broken))
 		return rc < 0 ? rc : await_replication(f, s, name, err);
-	}
-	rc = await_all_of_old(f, s, a, deadline_us, &facts, err);
-	if (rc == 0 && !f->use_gtid) {
+	if (!broken) /* by GTID new gives it what it lacks of old, too */
+		rc = await_all_of_old(f, s, a, deadline_us, &facts, err);
+	if (rc == 0 && !f->use_gtid && !broken) {
 		rc = flip_rc(node_stop_replication(s, flip_deadline(REPLICATION_UP_MS), err), err);
 		if (rc == 0)
 			rc = side_facts(s, a, &facts, err);
 	}
 	if (rc < 0)
 		return rc;
-	follow_of_replica(f, facts, name, &follow);
-	rc = flip_rc(node_follow(s, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
+	if (broken)
+		follow_of_broken(f, name, &follow);
+	else
+		follow_of_replica(f, facts, name, &follow);
+	rc = side_follow(s, &follow, err);
 	return rc < 0 ? rc : await_replication(f, s, name, err);
 }
 

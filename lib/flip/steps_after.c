@@ -106,6 +106,46 @@ void way_back(const struct flip *f, struct node_follow *ret)
 	ret->pos = f->baseline.pos;
 }
 
+/* A crash can leave a server unable to go on with what it remembers of its replication: its relay logs and
+ * relay-log.info do not fit, and START SLAVE and CHANGE MASTER are refused (1201, measured on 10.11.19) until
+ * RESET SLAVE. Its position by GTID is in a table, and holds. */
+#define ER_MASTER_INFO 1201
+
+static bool is_broken(enum act act, const struct err *err)
+{
+	return act == ACT_REFUSED && err->sql_errno == ER_MASTER_INFO;
+}
+
+static enum act MAY_WAIT forget_broken(struct session *s, struct err *err)
+{
+	err_clear(err);
+	return node_forget_replication(s, flip_deadline(REPLICATION_UP_MS), err);
+}
+
+int MAY_WAIT side_restart(struct session *s, bool may_forget, bool *ret_broken, struct err *err)
+{
+	enum act act = node_start_replication(s, flip_deadline(REPLICATION_UP_MS), err);
+
+	*ret_broken = may_forget && is_broken(act, err);
+	if (*ret_broken)
+		act = forget_broken(s, err);
+	else if (is_broken(act, err))
+		err_hint(err, "its relay log did not survive a crash: RESET SLAVE there, and follow by hand");
+	return flip_rc(act, err);
+}
+
+int MAY_WAIT side_follow(struct session *s, const struct node_follow *follow, struct err *err)
+{
+	enum act act = node_follow(s, follow, flip_deadline(REPLICATION_UP_MS), err);
+
+	if (is_broken(act, err)) {
+		act = forget_broken(s, err);
+		if (act == ACT_DONE)
+			act = node_follow(s, follow, flip_deadline(REPLICATION_UP_MS), err);
+	}
+	return flip_rc(act, err);
+}
+
 const struct facts_channel *channel_from_new(const struct flip *f, const struct facts *facts)
 {
 	const struct conf_server *n = f->new_side.server->conf;
@@ -138,6 +178,7 @@ int MAY_WAIT step_reverse(struct flip *f, struct err *err)
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	struct node_follow follow;
 	struct facts *facts = NULL;
+	bool broken = false;
 	int rc;
 
 	if (f->old_out)
@@ -149,13 +190,17 @@ int MAY_WAIT step_reverse(struct flip *f, struct err *err)
 		rc = side_facts(f->old_side.act, a, &facts, err);
 	if (rc < 0)
 		return rc;
-	if (channel_from_new(f, facts)) /* an earlier life or try set it up: only start it */
-		return flip_rc(
-			node_start_replication(f->old_side.act, flip_deadline(REPLICATION_UP_MS), err), err);
+	if (channel_from_new(f, facts)) { /* an earlier life or try set it up: only start it */
+		rc = side_restart(f->old_side.act, f->use_gtid, &broken, err);
+		if (rc < 0 || !broken)
+			return rc;
+	}
 	if (!gtid_reached(&facts->position.binlog_state, &f->final.binlog_state))
 		return old_is_short(f, err);
 	way_back(f, &follow);
-	return flip_rc(node_follow(f->old_side.act, &follow, flip_deadline(REPLICATION_UP_MS), err), err);
+	if (broken) /* it may have gone on from there already */
+		follow.has_slave_pos = false;
+	return side_follow(f->old_side.act, &follow, err);
 }
 
 static bool runs(const struct facts_channel *ch)

@@ -92,6 +92,7 @@ struct dialect {
 	void (*fence)(const struct dialect_ctx *, int64_t limit_ms, struct strbuf *);
 	void (*unfence)(const struct dialect_ctx *, struct strbuf *);
 	void (*probe_write)(const struct dialect_ctx *, uint64_t seq, struct strbuf *);
+	void (*probe_try)(const struct dialect_ctx *, struct strbuf *);
 	/* goal NULL: a text with placeholders, use_gtid says which form */
 	void (*wait)(const struct dialect_ctx *, const struct node_goal *, bool use_gtid, int64_t limit_ms,
 		struct strbuf *);

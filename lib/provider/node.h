@@ -150,6 +150,9 @@ enum act MAY_WAIT node_unfence(struct session *lock, int64_t deadline_us, struct
 /* A write by the probe account into SCHEMA.probe. DONE: accepted. REFUSED with sql_errno 1290: fenced. */
 enum act MAY_WAIT node_probe_write(
 	struct session *probe, uint64_t seq, int64_t deadline_us, struct err *) MUSTCHECK;
+/* The same statement over no row: judged alike by privileges and read_only, and it leaves nothing behind,
+ * even where the server has been opened meanwhile. */
+enum act MAY_WAIT node_probe_try(struct session *probe, int64_t deadline_us, struct err *) MUSTCHECK;
 
 /* A position of old, as new waits for it. */
 struct node_goal {

@@ -122,6 +122,15 @@ enum act node_probe_write(struct session *s, uint64_t seq, int64_t deadline_us, 
 	return node_tell(s, &sql, "writing the probe's row", deadline_us, err);
 }
 
+enum act node_probe_try(struct session *s, int64_t deadline_us, struct err *err)
+{
+	struct dialect_ctx ctx = session_ctx(s);
+	struct strbuf sql = {0};
+
+	s->node->dialect->probe_try(&ctx, &sql);
+	return node_tell(s, &sql, "trying to write the probe's row", deadline_us, err);
+}
+
 /* --- schema --- */
 
 /* Looks first: CREATE ... IF NOT EXISTS goes to the binlog also where it changes nothing. */

@@ -226,6 +226,13 @@ static void beat(void)
 	DONE(node_probe_write(a->probe, 2, IN(1000), &err));
 	REFUSED(node_probe_write(b->probe, 3, IN(1000), &err));
 	CHECK(err.sql_errno == 1290);
+	REFUSED(node_probe_try(b->probe, IN(1000), &err));
+	CHECK(err.sql_errno == 1290);
+	struct node_proof before, after;
+	DONE(node_prove(a->lock, IN(1000), &before, &err));
+	DONE(node_probe_try(a->probe, IN(1000), &err));
+	DONE(node_prove(a->lock, IN(1000), &after, &err));
+	CHECK(before.position.pos == after.position.pos); /* nothing in the log */
 	await_replica(b, a);
 	CHECK(look(b, 0)->heartbeat_wall_ms == look(a, 0)->heartbeat_wall_ms);
 }

@@ -1,8 +1,10 @@
 """Ways in which clusters differ: file and position, further replicas, the plain order, fences of the operator's own,
 verify, TLS in its five modes."""
 
+import glob
 import os
 
+import pymysql
 import pytest
 
 from lab.proc import wait_for
@@ -120,6 +122,28 @@ def test_a_replica_that_is_down(scene_of):
     finally:
         reports.start()
     wait_for(lambda: follows(reports, new), 40, "the replica to follow new")
+    scene.right(load, old, new)
+
+
+@pytest.mark.parametrize("kind", TRIPLES)
+def test_a_replica_that_has_lost_its_relay_log(scene_of, kind):
+    """A crash can leave one that begins with nothing (1201). It forgets that, and follows by its own GTID position."""
+    scene = scene_of(kind)
+    old, new = scene.set_out()
+    reports = scene.lab.servers["reports"]
+    scene.flipd()
+    load = scene.load(interval_ms=5)
+    scene.goes_on(load, server=old)
+    reports.kill()
+    for path in glob.glob(os.path.join(reports.data, "relay.[0-9]*")):
+        os.remove(path)
+    reports.start()
+    with pytest.raises(pymysql.err.OperationalError, match="1201"):
+        reports.query("START SLAVE")
+    document = scene.flip(new)
+    assert step(document, "repoint")["state"] == "done" and follows(reports, new)
+    assert any("relay log of replica reports" in w for w in document["warnings"]), document["warnings"]
+    scene.goes_on(load, server=new)
     scene.right(load, old, new)
 
 

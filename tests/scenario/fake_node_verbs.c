@@ -136,6 +136,11 @@ enum act node_probe_write(struct session *s, uint64_t seq, int64_t deadline_us, 
 	return ask_simple(s, OP_PROBE, deadline_us, err);
 }
 
+enum act node_probe_try(struct session *s, int64_t deadline_us, struct err *err)
+{
+	return ask_simple(s, OP_PROBE_TRY, deadline_us, err);
+}
+
 /* --- the flip --- */
 
 enum act node_flush(struct session *s, int64_t limit_ms, int64_t deadline_us, struct err *err)

@@ -77,6 +77,7 @@ enum op {
 	OP_FENCE,
 	OP_UNFENCE,
 	OP_PROBE,
+	OP_PROBE_TRY,
 	OP_WAIT,
 	OP_OPEN_GUARDED,
 	OP_FORGET,
@@ -175,6 +176,7 @@ struct link { /* what a server replicates from */
 	int fetched, applied; /* how many entries of the master's log */
 	int generation;	      /* events of an earlier one are void */
 	int error;
+	bool broken;
 	char last_error[128];
 };
 
@@ -399,6 +401,7 @@ void link_set(struct server *, int master, bool use_gtid, int at_entry);
 void link_start(struct server *);
 void link_stop(struct server *);
 void link_forget(struct server *);
+void link_break(struct server *); /* as a crash may: it can go on with nothing that it remembers */
 void link_wake_all(void);
 bool goal_reached(struct server *, const struct node_goal *, bool *ret_never);
 void server_position(const struct server *, struct facts_position *ret);

@@ -138,6 +138,8 @@ static int op_probe(struct stmt *m)
 		return STEP_WAIT;
 	if (s->read_only && !(w.probe_walks && s->index == w.from))
 		return refuse(m, ER_READ_ONLY, -EACCES, "the server runs with read_only");
+	if (m->op == OP_PROBE_TRY)
+		return done(m);
 	if (s->opened_by_other && (s->index == w.to || fake_journal_has("fence")))
 		violation("the probe writes on %s, which flipd did not open", s->name);
 	log_write(s, ENTRY_PROBE, 0);
@@ -320,6 +322,8 @@ static int op_follow(struct stmt *m)
 	int master = f->master == &w.conf->clusters[0].side[0] || !strcmp(f->master->name, "source") ? 0 : 1;
 	const struct gtid *own = gtid_find(&s->state, 0, s->server_id);
 
+	if (s->link.broken)
+		return refuse(m, 1201, -EIO, "could not initialize master info structure");
 	link_stop(s);
 	if (f->use_gtid && f->has_slave_pos) {
 		/* Strict mode refuses a position before the server's own last transaction (E21). */
@@ -334,6 +338,8 @@ static int op_follow(struct stmt *m)
 
 static int op_start(struct stmt *m)
 {
+	if (at(m)->link.broken)
+		return refuse(m, 1201, -EIO, "could not initialize master info structure");
 	link_start(at(m));
 	return done(m);
 }
@@ -392,6 +398,7 @@ int op_step(struct stmt *m)
 		[OP_FENCE] = op_fence,
 		[OP_UNFENCE] = op_unfence,
 		[OP_PROBE] = op_probe,
+		[OP_PROBE_TRY] = op_probe,
 		[OP_WAIT] = op_wait,
 		[OP_OPEN_GUARDED] = op_open_guarded,
 		[OP_FORGET] = op_forget,

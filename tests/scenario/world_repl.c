@@ -249,7 +249,7 @@ void link_set(struct server *s, int master, bool use_gtid, int at_entry)
 
 void link_start(struct server *s)
 {
-	if (!s->link.there || s->link.sql)
+	if (!s->link.there || s->link.sql || s->link.broken)
 		return;
 	s->link.generation++;
 	s->link.applying = false;
@@ -270,7 +270,13 @@ void link_stop(struct server *s)
 void link_forget(struct server *s)
 {
 	link_stop(s);
-	s->link.there = false;
+	s->link.there = s->link.broken = false;
+}
+
+void link_break(struct server *s)
+{
+	link_stop(s);
+	s->link.broken = true;
 }
 
 const char *link_io(const struct server *s)

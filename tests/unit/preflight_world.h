@@ -198,9 +198,8 @@ enum act node_kill_own(
 	return ACT_DONE;
 }
 
-enum act node_probe_write(struct session *s, uint64_t seq, int64_t deadline_us, struct err *err)
+enum act node_probe_try(struct session *s, int64_t deadline_us, struct err *err)
 {
-	(void)seq;
 	(void)deadline_us;
 	world_note("probe:%d ", s->seat);
 	if (w.probe[s->seat] != ACT_DONE) {

@@ -132,7 +132,7 @@ static void test_probe(void **state)
 	(void)state;
 	probe_case(ACT_DONE, 0, ACT_REFUSED, 1290, CHECK_OK, "is refused by", NULL);
 	probe_case(
-		ACT_DONE, 0, ACT_DONE, 0, CHECK_REFUSE, "went through the fence", "REVOKE READ ONLY ADMIN");
+		ACT_DONE, 0, ACT_DONE, 0, CHECK_REFUSE, "goes through the fence", "REVOKE READ ONLY ADMIN");
 	probe_case(ACT_DONE, 0, ACT_REFUSED, 1142, CHECK_WARN, "could not be tried", "flipctl grants");
 	probe_case(ACT_DONE, 0, ACT_UNKNOWN, 2013, CHECK_WARN, "could not be tried", "flipctl grants");
 	probe_case(ACT_REFUSED, 1142, ACT_REFUSED, 1290, CHECK_WARN, "cannot write on", "GRANT INSERT");
@@ -151,7 +151,7 @@ static void test_probe_not_configured(void **state)
 	world_free();
 }
 
-/* An account that the fence does not stop is never tried: its write would stay on new. */
+/* An account that the fence does not stop is known without a try. */
 static void test_probe_walks_through(void **state)
 {
 	(void)state;

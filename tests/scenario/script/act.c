@@ -86,8 +86,10 @@ static void parse_row(struct trigger *t, const struct words *l, int i)
 
 static void do_lose(struct trigger *t)
 {
-	if (t->arg)
+	if (t->arg > 0)
 		log_lose(server_of(t), t->arg);
+	else if (t->arg < 0)
+		link_break(server_of(t));
 	else
 		server_of(t)->row = -1;
 }
@@ -286,7 +288,7 @@ static void parse_kill(struct trigger *t, const struct words *l, int i)
 static void parse_lose(struct trigger *t, const struct words *l, int i)
 {
 	parse_server(t, l, i);
-	t->arg = atoi(words_at(l, i + 1));
+	t->arg = !strcmp(words_at(l, i + 1), "relay") ? -1 : atoi(words_at(l, i + 1));
 }
 
 static void parse_server_time(struct trigger *t, const struct words *l, int i)
@@ -406,21 +408,19 @@ static const struct action actions[] = {
 	{"partition", parse_server_time, do_partition}, /* SERVER DURATION|forever */
 	{"open", parse_server, do_open},		/* SERVER, by hand */
 	{"close", parse_server, do_close}, {"write", parse_server, do_write},
-	{"lose", parse_lose, do_lose},		/* SERVER N: the end of its log | row: the flip's */
-	{"lock", parse_server, do_lock},	/* by a flipd of another host */
-	{"slow", parse_server_time, do_slow},	/* SERVER DURATION */
-	{"apply", parse_server_time, do_apply}, /* SERVER DURATION, for each transaction */
+	{"lose", parse_lose, do_lose},	 /* SERVER N: the end of its log | row: the flip's | relay */
+	{"lock", parse_server, do_lock}, /* by a flipd of another host */
+	/* SERVER DURATION; lag: as it says itself; apply: for each transaction */
+	{"slow", parse_server_time, do_slow}, {"lag", parse_server_time, do_lag},
+	{"apply", parse_server_time, do_apply}, {"impostor", parse_server_time, do_impostor},
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
 	{"row", parse_row, do_row},			    /* closed|other SERVER */
 	{"cut-lock", parse_server, do_cut_lock},	    /* SERVER: the lock's session is killed */
 	{"cut-all", parse_server, do_cut_all}, {"stop-applier", parse_server, do_stop_applier},
-	{"lies", parse_lies, do_lies},		      /* OP N: it says done, and does nothing */
-	{"lag", parse_server_time, do_lag},	      /* SERVER DURATION, as it says itself */
-	{"impostor", parse_server_time, do_impostor}, /* SERVER DURATION */
+	{"lies", parse_lies, do_lies}, /* OP N: it says done, and does nothing */
 	/* blocker DURATION | locker | bypass [DURATION AGAIN] | legacy | holder ROWS | straggler */
-	{"client", parse_client, do_client}, {"crash", parse_machine, do_crash}, /* [machine] */
-	{"terminate", parse_nothing, do_terminate},
-	{"fault", parse_fault, do_fault}, /* OP FAULT: flipd's next call of it */
+	{"client", parse_client, do_client}, {"crash", parse_machine, do_crash},      /* [machine] */
+	{"terminate", parse_nothing, do_terminate}, {"fault", parse_fault, do_fault}, /* OP FAULT: next */
 	/* CALL SERVER|any DURATION [hangs]: each such call, and how late: CALL SERVER DURATION LATE */
 	{"broken", parse_broken, do_spoil}, {"late", parse_late, do_spoil},
 	{"backup", parse_backup, do_backup},	/* begins|ends, on old */
