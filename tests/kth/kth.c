@@ -284,7 +284,8 @@ static int run_one(int n, char **v)
 
 int main(int argc, char **argv)
 {
-	bool all = getenv("FLIPD_CHECK_ALL") != NULL;
+	const char *asked = getenv("FLIPD_CHECK_ALL");
+	bool all = asked && asked[0];
 
 	if (argc > 3)
 		return run_one(argc - 1, argv + 1);
