@@ -71,7 +71,10 @@ $(B)/%.o: %.c
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libflipd.a
 	@echo "  LD   $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libflipd.a -lcmocka $(PKG_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libflipd.a -lcmocka $(PKG_LIBS)
+
+# The daemon's own rooms, all but main.
+$(B)/tests/unit/test_watch: $(filter-out $(B)/daemon/main.o,$(DAEMON_OBJ))
 
 # The lab's own programs: writers, the bench's floor, a proxy that delays. They share nothing with flipd but libraries.
 BENCH := $(B)/tests/bench

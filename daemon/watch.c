@@ -188,6 +188,8 @@ void watch_start(struct watched *w)
 void watch_free(struct watched *w)
 {
 	assert(!w->run);
+	/* Requests may hold the cluster for long yet, and it is polled until they let go. */
+	w->live->cluster->on_poll = NULL;
 	fiber_stop(w->guard);
 	fiber_stop(w->follow_up);
 	run_unref(w->left);
