@@ -205,11 +205,10 @@ void watch_free(struct watched *w)
 
 void watch_replace(struct watched *w, struct cluster *c)
 {
-	if (w->run) {
-		cluster_free(w->next);
-		w->next = c;
+	cluster_free(w->next); /* it waits without a run where a flip cannot be read */
+	w->next = w->run ? c : NULL;
+	if (w->run)
 		return;
-	}
 	if (w->follow_up)
 		fiber_cancel(w->follow_up);
 	run_unref(w->left);

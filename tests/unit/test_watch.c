@@ -90,6 +90,32 @@ static void body_used_as_it_goes(void *arg)
 	fiber_join(end);
 }
 
+static struct cluster *cluster_of(const char *host)
+{
+	struct conf *conf = conf_of(host);
+	struct cluster *c = NULL;
+	struct err err = {0};
+
+	assert_int_equal(cluster_new(conf, &conf->clusters[0], &c, &err), 0);
+	conf_unref(conf);
+	return c;
+}
+
+/* A flip that cannot be read keeps the replacement waiting; a reload puts another in place, and that is that.
+ */
+static void body_replaced_while_another_waits(void *arg)
+{
+	struct watched *w = begin("127.0.0.1");
+	struct cluster *newest = cluster_of("127.0.0.3");
+	(void)arg;
+
+	w->next = cluster_of("127.0.0.1");
+	watch_replace(w, newest);
+	assert_ptr_equal(w->live->cluster, newest);
+	assert_null(w->next);
+	watch_free(w);
+}
+
 static void in_daemon(void *arg)
 {
 	void (*body)(void *) = *(void (**)(void *))arg;
@@ -117,6 +143,12 @@ static void test_used_as_it_goes(void **state)
 	run_body(body_used_as_it_goes);
 }
 
+static void test_replaced_while_another_waits(void **state)
+{
+	(void)state;
+	run_body(body_replaced_while_another_waits);
+}
+
 static int file_make(void **state)
 {
 	(void)state;
@@ -135,6 +167,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_used_as_it_goes),
+		cmocka_unit_test(test_replaced_while_another_waits),
 	};
 
 	return cmocka_run_group_tests(tests, file_make, file_remove);
