@@ -271,16 +271,17 @@ static bool resolved(const struct run *run)
 static int MAY_WAIT go_on(
 	struct request *r, struct run *run, const struct flip_word *word, struct strbuf *ret, struct err *err)
 {
-	if (word->said || word->accept_loss) {
-		if (flip_set_word(run->flip, word, err) < 0)
-			return command_failed(err);
+	/* Before the word: what explains looks with another one, and puts the flip's own back. */
+	if (fiber_mutex_lock(&run->looking, CLOCK_FOREVER) < 0)
+		return err_set(err, -EIO, "interrupted");
+	if ((word->said || word->accept_loss) && flip_set_word(run->flip, word, err) < 0) {
+		fiber_mutex_unlock(&run->looking);
+		return command_failed(err);
 	}
 	if (run->watched)
 		log_at(LOG_LEVEL_NOTICE,
 			&(struct log_ctx){.cluster = run->watched->name, .flip_id = flip_id(run->flip)},
 			"resolve asked for by %s", word->user);
-	if (fiber_mutex_lock(&run->looking, CLOCK_FOREVER) < 0)
-		return err_set(err, -EIO, "interrupted");
 	run_listen(run, on_event, r);
 	/* While we waited it may have ended, or somebody else may have set it going. */
 	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED)
