@@ -12,6 +12,8 @@
 #include "lib/base/str.h"
 
 #define HASTE_MS 15000
+#define LAG_MOST_MS 3600000 /* as the configuration's keys have it */
+#define BLACKOUT_MOST_MS 600000
 #define RESOLVE_WAIT_MS 20000 /* recovering may last as long as a server is away; the answer then says so */
 
 static void on_event(struct run *run, const char *type, const struct wire *detail, void *arg)
@@ -44,9 +46,11 @@ static bool past_preflight(const struct run *run)
 
 /* flip */
 
-static int duration(const struct request *r, const char *key, int64_t *ret_ms, struct err *err)
+static int duration(
+	const struct request *r, const char *key, int64_t most_ms, int64_t *ret_ms, struct err *err)
 {
 	const char *text = wire_get_str(r->args, key);
+	char most[24];
 	int64_t us;
 
 	*ret_ms = -1;
@@ -55,6 +59,9 @@ static int duration(const struct request *r, const char *key, int64_t *ret_ms, s
 	if (str_parse_duration_us(text, &us) < 0 || us <= 0)
 		return err_set(
 			err, -EINVAL, "%s: %.32s: a duration such as 500ms or 2s is wanted", key, text);
+	if (us > most_ms * 1000)
+		return err_set(err, -EINVAL, "%s: %.32s: at most %s", key, text,
+			str_format_duration(most_ms * 1000, most, sizeof(most)));
 	*ret_ms = (us + 999) / 1000;
 	return 0;
 }
@@ -65,9 +72,9 @@ static int read_flip(const struct request *r, struct flip_request *ret, bool *re
 	int code = command_side(r, "to", &to, err);
 
 	if (code == 0)
-		code = duration(r, "max_lag", &ret->max_lag_ms, err);
+		code = duration(r, "max_lag", LAG_MOST_MS, &ret->max_lag_ms, err);
 	if (code == 0)
-		code = duration(r, "max_blackout", &ret->max_blackout_ms, err);
+		code = duration(r, "max_blackout", BLACKOUT_MOST_MS, &ret->max_blackout_ms, err);
 	if (code < 0)
 		return code;
 	if (wire_get_str(r->args, "at") || wire_get_str(r->args, "window"))

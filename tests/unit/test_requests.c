@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <string.h>
 
 #include "daemon/commands.h"
 #include "daemon/run.h"
@@ -129,6 +130,48 @@ static void body_said_while_explained(void *arg)
 	assert_int_equal(work_free(), 0);
 }
 
+/* What a configuration may not say a request may not either. */
+static void body_flip_with_limits_out_of_bounds(void *arg)
+{
+	static const struct {
+		const char *key, *value;
+	} limits[] = {
+		{"max_lag", "9223372036854775807us"},
+		{"max_lag", "2h"},
+		{"max_blackout", "9223372036854775807us"},
+		{"max_blackout", "11m"},
+		{"max_blackout", "0s"},
+	};
+	struct watched w = {.server = &server, .name = "a", .configured = true};
+	struct watched *list[] = {&w};
+	(void)arg;
+
+	assert_int_equal(work_init(), 0);
+	server.watched = list;
+	server.nwatched = 1;
+	for (size_t i = 0; i < COUNT_OF(limits); i++) {
+		struct wire *args = wire_object();
+		struct request r = {.server = &server, .command = command_find("flip"), .args = args};
+		struct strbuf answer = {0};
+		struct err err = {0};
+
+		wire_set_str(args, "name", "a");
+		wire_set_str(args, "to", "target");
+		wire_set_str(args, limits[i].key, limits[i].value);
+		assert_int_equal(command_flip(&r, &answer, &err), -EINVAL);
+		assert_non_null(strstr(err.message, limits[i].key));
+		wire_free(args);
+	}
+	assert_null(w.run);
+	assert_int_equal(work_free(), 0);
+}
+
+static void test_flip_with_limits_out_of_bounds(void **state)
+{
+	(void)state;
+	peer_run(body_flip_with_limits_out_of_bounds);
+}
+
 static void test_said_while_explained(void **state)
 {
 	(void)state;
@@ -139,6 +182,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_said_while_explained),
+		cmocka_unit_test(test_flip_with_limits_out_of_bounds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
