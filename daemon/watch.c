@@ -291,6 +291,8 @@ void watch_remember(struct watched *w, const struct wire *document)
 	double blackout = wire_get_real(document, "blackout_ms", -1);
 	bool done = str_eq(outcome, "done");
 
+	if (wire_type(document) != WIRE_OBJECT) /* a damaged journal's */
+		return;
 	if (done)
 		remember_reached(w, document);
 	wire_free(w->last_flip);
