@@ -332,19 +332,26 @@ static void group_run(void *arg)
 	free(buf);
 }
 
+/* flipd may have stopped while the group was looked up. */
+static void set_group(const struct server *server, gid_t group)
+{
+	if (server->control)
+		control_set_group(server->control, group);
+}
+
 void reload_group(struct server *server)
 {
 	const char *name = server->conf->daemon.control_group;
 
 	if (!name) {
-		control_set_group(server->control, (gid_t)-1);
+		set_group(server, (gid_t)-1);
 		return;
 	}
 	struct group_job *job = xcalloc(1, sizeof(*job));
 	str_copy(job->name, sizeof(job->name), name);
 	int code = work_run(group_run, free, job, clock_us() + GROUP_LIMIT_MS * 1000);
 	bool found = code == 0 && job->found;
-	control_set_group(server->control, found ? job->gid : (gid_t)-1);
+	set_group(server, found ? job->gid : (gid_t)-1);
 	if (!found)
 		log_at(LOG_LEVEL_WARNING, NULL,
 			"control_group: no group %s: only root and flipd's own user may "

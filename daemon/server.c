@@ -231,6 +231,7 @@ static void MAY_WAIT end(struct server *server)
 	bool clean = quiet && active_runs(server) == 0 &&
 		     (!server->control || control_running(server->control) == 0);
 	control_stop(server->control);
+	server->control = NULL;
 	httpd_stop(server->httpd);
 	sd_watchdog_stop();
 	settle_loop();

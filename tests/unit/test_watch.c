@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/control.h"
+#include "daemon/reload.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
 #include "lib/base/arena.h"
@@ -34,7 +36,7 @@ static struct conf *conf_of(const char *host)
 	assert_non_null(file);
 	(void)fchmod(fileno(file), 0600);
 	(void)fprintf(file,
-		"daemon: {poll_interval: 100ms}\n"
+		"daemon: {poll_interval: 100ms, control_group: root}\n"
 		"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, guard: fence}\n"
 		"clusters:\n  a:\n    source: {host: %s, port: 1}\n    target: {host: 127.0.0.2, port: 1}\n",
 		host);
@@ -135,6 +137,32 @@ static void body_remembers_documents_only(void *arg)
 	watch_free(w);
 }
 
+static void look_up_group(void *arg)
+{
+	(void)arg;
+	reload_group(&server);
+}
+
+/* The group is looked up while the control socket goes. */
+static void body_stops_while_it_reloads(void *arg)
+{
+	char sock[96];
+	struct err err = {0};
+	(void)arg;
+
+	(void)snprintf(sock, sizeof(sock), "%s.sock", path);
+	server.conf = conf_of("127.0.0.1");
+	assert_int_equal(control_start(&server, sock, -1, &server.control, &err), 0);
+	struct fiber *f = fiber_spawn("group", look_up_group, NULL);
+	(void)fiber_yield();
+	assert_false(fiber_done(f));
+	control_stop(server.control);
+	server.control = NULL;
+	fiber_join(f);
+	conf_unref(server.conf);
+	server.conf = NULL;
+}
+
 static void in_daemon(void *arg)
 {
 	void (*body)(void *) = *(void (**)(void *))arg;
@@ -177,6 +205,12 @@ static void test_remembers_documents_only(void **state)
 	run_body(body_remembers_documents_only);
 }
 
+static void test_stops_while_it_reloads(void **state)
+{
+	(void)state;
+	run_body(body_stops_while_it_reloads);
+}
+
 static int file_make(void **state)
 {
 	(void)state;
@@ -197,6 +231,7 @@ int main(void)
 		cmocka_unit_test(test_used_as_it_goes),
 		cmocka_unit_test(test_replaced_while_another_waits),
 		cmocka_unit_test(test_remembers_documents_only),
+		cmocka_unit_test(test_stops_while_it_reloads),
 	};
 
 	return cmocka_run_group_tests(tests, file_make, file_remove);
