@@ -137,28 +137,38 @@ static void body_remembers_documents_only(void *arg)
 	watch_free(w);
 }
 
-static void look_up_group(void *arg)
+static void reload_fiber(void *arg)
 {
-	(void)arg;
-	reload_group(&server);
+	struct strbuf errors = {0};
+	struct err err = {0};
+
+	assert_int_equal(reload(&server, arg, &errors, &err), 0);
 }
 
-/* The group is looked up while the control socket goes. */
+/* The control socket goes while the group is looked up. */
 static void body_stops_while_it_reloads(void *arg)
 {
 	char sock[96];
+	struct wire *changed = NULL;
 	struct err err = {0};
 	(void)arg;
 
 	(void)snprintf(sock, sizeof(sock), "%s.sock", path);
 	server.conf = conf_of("127.0.0.1");
 	assert_int_equal(control_start(&server, sock, -1, &server.control, &err), 0);
-	struct fiber *f = fiber_spawn("group", look_up_group, NULL);
+	struct fiber *f = fiber_spawn("reload", reload_fiber, &changed);
 	(void)fiber_yield();
 	assert_false(fiber_done(f));
 	control_stop(server.control);
 	server.control = NULL;
 	fiber_join(f);
+	assert_int_equal(wire_len(changed), 1);
+	wire_free(changed);
+	struct watched *w = server_find(&server, "a");
+	server_remove(&server, w);
+	watch_free(w);
+	free(server.watched);
+	server.watched = NULL;
 	conf_unref(server.conf);
 	server.conf = NULL;
 }
