@@ -281,6 +281,10 @@ static int MAY_WAIT go_on(
 	/* Before the word: what explains looks with another one, and puts the flip's own back. */
 	if (fiber_mutex_lock(&run->looking, CLOCK_FOREVER) < 0)
 		return err_set(err, -EIO, "interrupted");
+	if (r->server->stopping) {
+		fiber_mutex_unlock(&run->looking);
+		return err_set(err, -EBUSY, "flipd is about to stop");
+	}
 	if ((word->said || word->accept_loss) && flip_set_word(run->flip, word, err) < 0) {
 		fiber_mutex_unlock(&run->looking);
 		return command_failed(err);
@@ -291,7 +295,7 @@ static int MAY_WAIT go_on(
 			"resolve asked for by %s", word->user);
 	run_listen(run, on_event, r);
 	/* While we waited it may have ended, or somebody else may have set it going. */
-	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED)
+	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED && !r->server->stopping)
 		run_begin(run, true);
 	fiber_mutex_unlock(&run->looking);
 	cluster_poke(run->live->cluster);

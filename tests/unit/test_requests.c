@@ -130,6 +130,44 @@ static void body_said_while_explained(void *arg)
 	assert_int_equal(work_free(), 0);
 }
 
+/* Told to stop, flipd begins no recovery that it would cut off at once. */
+static void body_resolve_as_it_stops(void *arg)
+{
+	struct live live = {.cluster = NULL};
+	struct watched w = {.server = &server, .name = "a", .live = &live, .configured = true};
+	struct watched *list[] = {&w};
+	struct wire *args = wire_object();
+	struct request r = {.server = &server, .command = command_find("resolve"), .args = args};
+	struct strbuf answer = {0};
+	struct err err = {0};
+	(void)arg;
+
+	assert_int_equal(work_init(), 0);
+	stuck = w.run = xcalloc(1, sizeof(*stuck));
+	*stuck = (struct run){.watched = &w, .live = &live, .refs = 1};
+	server.watched = list;
+	server.nwatched = 1;
+	server.stopping = true;
+	begun = said = 0;
+	wire_set_str(args, "name", "a");
+	wire_set_str(args, "side", "source");
+	wire_set_str(args, "as", "dead");
+	assert_int_equal(command_resolve(&r, &answer, &err), -EBUSY);
+	assert_int_equal(said, 0);
+	assert_int_equal(begun, 0);
+	server.stopping = false;
+	wire_free(args);
+	strbuf_free(&answer);
+	free(stuck);
+	assert_int_equal(work_free(), 0);
+}
+
+static void test_resolve_as_it_stops(void **state)
+{
+	(void)state;
+	peer_run(body_resolve_as_it_stops);
+}
+
 /* What a configuration may not say a request may not either. */
 static void body_flip_with_limits_out_of_bounds(void *arg)
 {
@@ -182,6 +220,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_said_while_explained),
+		cmocka_unit_test(test_resolve_as_it_stops),
 		cmocka_unit_test(test_flip_with_limits_out_of_bounds),
 	};
 
