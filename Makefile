@@ -74,7 +74,8 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libflipd.a
 	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libflipd.a -lcmocka $(PKG_LIBS)
 
 # The daemon's own rooms, all but main.
-$(B)/tests/unit/test_watch $(B)/tests/unit/test_requests $(B)/tests/unit/test_server: $(filter-out $(B)/daemon/main.o,$(DAEMON_OBJ))
+DAEMON_UNITS := test_watch test_requests test_server test_lookers
+$(DAEMON_UNITS:%=$(B)/tests/unit/%): $(filter-out $(B)/daemon/main.o,$(DAEMON_OBJ))
 # The test's own flip, and the fiber that it would begin.
 $(B)/tests/unit/test_requests: ALL_LDFLAGS += -Wl,--wrap=flip_explain,--wrap=flip_set_word,--wrap=flip_get_state \
 	-Wl,--wrap=flip_id,--wrap=flip_document,--wrap=run_begin
