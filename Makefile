@@ -71,7 +71,16 @@ $(B)/%.o: %.c
 
 $(B)/tests/unit/%: $(B)/tests/unit/%.o $(B)/libflipd.a
 	@echo "  LD   $@"
-	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $< $(B)/libflipd.a -lcmocka $(PKG_LIBS)
+	$(Q)$(CC) $(ALL_LDFLAGS) -o $@ $(filter %.o,$^) $(B)/libflipd.a -lcmocka $(PKG_LIBS)
+
+# The daemon's own rooms, all but main.
+DAEMON_UNITS := test_watch test_requests test_server test_lookers
+$(DAEMON_UNITS:%=$(B)/tests/unit/%): $(filter-out $(B)/daemon/main.o,$(DAEMON_OBJ))
+# The test's own flip, and the fiber that it would begin.
+$(B)/tests/unit/test_requests: ALL_LDFLAGS += -Wl,--wrap=flip_explain,--wrap=flip_set_word,--wrap=flip_get_state \
+	-Wl,--wrap=flip_id,--wrap=flip_document,--wrap=run_begin
+# A name service that takes its time.
+$(B)/tests/unit/test_server: ALL_LDFLAGS += -Wl,--wrap=getgrnam_r
 
 # The lab's own programs: writers, the bench's floor, a proxy that delays. They share nothing with flipd but libraries.
 BENCH := $(B)/tests/bench

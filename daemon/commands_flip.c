@@ -12,6 +12,8 @@
 #include "lib/base/str.h"
 
 #define HASTE_MS 15000
+#define LAG_MOST_MS 3600000 /* as the configuration's keys have it */
+#define BLACKOUT_MOST_MS 600000
 #define RESOLVE_WAIT_MS 20000 /* recovering may last as long as a server is away; the answer then says so */
 
 static void on_event(struct run *run, const char *type, const struct wire *detail, void *arg)
@@ -44,9 +46,11 @@ static bool past_preflight(const struct run *run)
 
 /* flip */
 
-static int duration(const struct request *r, const char *key, int64_t *ret_ms, struct err *err)
+static int duration(
+	const struct request *r, const char *key, int64_t most_ms, int64_t *ret_ms, struct err *err)
 {
 	const char *text = wire_get_str(r->args, key);
+	char most[24];
 	int64_t us;
 
 	*ret_ms = -1;
@@ -55,6 +59,9 @@ static int duration(const struct request *r, const char *key, int64_t *ret_ms, s
 	if (str_parse_duration_us(text, &us) < 0 || us <= 0)
 		return err_set(
 			err, -EINVAL, "%s: %.32s: a duration such as 500ms or 2s is wanted", key, text);
+	if (us > most_ms * 1000)
+		return err_set(err, -EINVAL, "%s: %.32s: at most %s", key, text,
+			str_format_duration(most_ms * 1000, most, sizeof(most)));
 	*ret_ms = (us + 999) / 1000;
 	return 0;
 }
@@ -65,9 +72,9 @@ static int read_flip(const struct request *r, struct flip_request *ret, bool *re
 	int code = command_side(r, "to", &to, err);
 
 	if (code == 0)
-		code = duration(r, "max_lag", &ret->max_lag_ms, err);
+		code = duration(r, "max_lag", LAG_MOST_MS, &ret->max_lag_ms, err);
 	if (code == 0)
-		code = duration(r, "max_blackout", &ret->max_blackout_ms, err);
+		code = duration(r, "max_blackout", BLACKOUT_MOST_MS, &ret->max_blackout_ms, err);
 	if (code < 0)
 		return code;
 	if (wire_get_str(r->args, "at") || wire_get_str(r->args, "window"))
@@ -271,19 +278,24 @@ static bool resolved(const struct run *run)
 static int MAY_WAIT go_on(
 	struct request *r, struct run *run, const struct flip_word *word, struct strbuf *ret, struct err *err)
 {
-	if (word->said || word->accept_loss) {
-		if (flip_set_word(run->flip, word, err) < 0)
-			return command_failed(err);
+	/* Before the word: what explains looks with another one, and puts the flip's own back. */
+	if (fiber_mutex_lock(&run->looking, CLOCK_FOREVER) < 0)
+		return err_set(err, -EIO, "interrupted");
+	if (r->server->stopping) {
+		fiber_mutex_unlock(&run->looking);
+		return err_set(err, -EBUSY, "flipd is about to stop");
+	}
+	if ((word->said || word->accept_loss) && flip_set_word(run->flip, word, err) < 0) {
+		fiber_mutex_unlock(&run->looking);
+		return command_failed(err);
 	}
 	if (run->watched)
 		log_at(LOG_LEVEL_NOTICE,
 			&(struct log_ctx){.cluster = run->watched->name, .flip_id = flip_id(run->flip)},
 			"resolve asked for by %s", word->user);
-	if (fiber_mutex_lock(&run->looking, CLOCK_FOREVER) < 0)
-		return err_set(err, -EIO, "interrupted");
 	run_listen(run, on_event, r);
 	/* While we waited it may have ended, or somebody else may have set it going. */
-	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED)
+	if (!run->active && flip_get_state(run->flip) != FLIP_ENDED && !r->server->stopping)
 		run_begin(run, true);
 	fiber_mutex_unlock(&run->looking);
 	cluster_poke(run->live->cluster);

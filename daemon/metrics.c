@@ -6,6 +6,7 @@
 
 #include "daemon/run.h"
 #include "daemon/server.h"
+#include "daemon/status.h"
 #include "daemon/watch.h"
 #include "lib/base/str.h"
 #include "lib/model/escape.h"
@@ -221,6 +222,10 @@ static void MAY_WAIT print_family(struct server *server, size_t f, struct strbuf
 {
 	family(b, families[f].name, families[f].type, families[f].help);
 	for (int i = 0; i < server->nwatched; i++) {
+		if (i % CLUSTERS_PER_TURN == 0)
+			status_await_turn(server);
+		if (i >= server->nwatched)
+			break;
 		struct watched *w = server->watched[i];
 		struct cluster *c = w->live->cluster;
 
@@ -228,8 +233,6 @@ static void MAY_WAIT print_family(struct server *server, size_t f, struct strbuf
 			families[f].cluster(b, families[f].name, w);
 		for (int k = 0; families[f].server && k < cluster_nservers(c); k++)
 			families[f].server(b, families[f].name, w, cluster_server_at(c, k));
-		if ((i + 1) % CLUSTERS_PER_TURN == 0)
-			(void)fiber_yield();
 	}
 }
 
@@ -239,6 +242,7 @@ void metrics_print(struct server *server, struct strbuf *b)
 	sample(b, "flipd_build_info", LABELS("version", FLIPD_VERSION), 1);
 	for (size_t f = 0; f < COUNT_OF(families); f++)
 		print_family(server, f, b);
+	status_await_turn(server);
 	family(b, "flipd_scheduled_flips", "gauge", "Flips that wait for their time.");
 	sample(b, "flipd_scheduled_flips", NO_LABELS, 0);
 	family(b, "flipd_poll_seconds", "histogram", "How long polls of servers took.");

@@ -3,6 +3,7 @@
 
 #include "daemon/run.h"
 #include "daemon/server.h"
+#include "daemon/status.h"
 #include "daemon/watch.h"
 #include "lib/base/str.h"
 #include "lib/model/escape.h"
@@ -89,9 +90,10 @@ void page_print(struct server *server, struct strbuf *b)
 	strbuf_add(b,
 		"</h1><table><tr><th>cluster<th>state<th>master<th>ready to flip<th>servers<th>flip</tr>\n");
 	for (int i = 0; i < server->nwatched; i++) {
-		add_cluster(b, server->watched[i]);
-		if ((i + 1) % CLUSTERS_PER_TURN == 0)
-			(void)fiber_yield();
+		if (i % CLUSTERS_PER_TURN == 0)
+			status_await_turn(server);
+		if (i < server->nwatched)
+			add_cluster(b, server->watched[i]);
 	}
 	strbuf_add(b, "</table></html>\n");
 }

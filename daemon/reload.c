@@ -253,7 +253,9 @@ static int MAY_WAIT take(struct server *server, struct conf *new, struct wire *c
 	conf_unref(old);
 	for (int i = 0; i < new->nwarnings; i++)
 		log_at(LOG_LEVEL_WARNING, NULL, "%s", new->warnings[i]);
-	reload_group(server);
+	gid_t group = reload_find_group(server);
+	if (server->control) /* flipd may have stopped meanwhile */
+		control_set_group(server->control, group);
 	return 0;
 }
 
@@ -332,24 +334,22 @@ static void group_run(void *arg)
 	free(buf);
 }
 
-void reload_group(struct server *server)
+gid_t reload_find_group(const struct server *server)
 {
 	const char *name = server->conf->daemon.control_group;
 
-	if (!name) {
-		control_set_group(server->control, (gid_t)-1);
-		return;
-	}
+	if (!name)
+		return (gid_t)-1;
 	struct group_job *job = xcalloc(1, sizeof(*job));
 	str_copy(job->name, sizeof(job->name), name);
 	int code = work_run(group_run, free, job, clock_us() + GROUP_LIMIT_MS * 1000);
-	bool found = code == 0 && job->found;
-	control_set_group(server->control, found ? job->gid : (gid_t)-1);
-	if (!found)
+	gid_t gid = code == 0 && job->found ? job->gid : (gid_t)-1;
+	if (gid == (gid_t)-1)
 		log_at(LOG_LEVEL_WARNING, NULL,
 			"control_group: no group %s: only root and flipd's own user may "
 			"change things",
 			name);
 	if (code == 0 || code == -EAGAIN)
 		free(job);
+	return gid;
 }

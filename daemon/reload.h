@@ -5,6 +5,8 @@
 #ifndef DAEMON_RELOAD_H
 #define DAEMON_RELOAD_H
 
+#include <sys/types.h>
+
 #include "lib/base/err.h"
 
 struct server;
@@ -19,7 +21,8 @@ int MAY_WAIT reload(
 	struct server *, struct wire **ret_changed, struct strbuf *errors, struct err *) MUSTCHECK;
 /* The same, asked for by a signal: the log tells. Spawns a fiber. */
 void reload_from_signal(struct server *);
-/* control_group's gid, looked up where that may take its time; logs what is wrong with it. */
-void MAY_WAIT reload_group(struct server *);
+/* control_group's gid, looked up where that may take its time; (gid_t)-1: none. Logs what is wrong with it.
+ */
+gid_t MAY_WAIT reload_find_group(const struct server *);
 
 #endif

@@ -98,6 +98,9 @@ static int MAY_WAIT open_sockets(struct server *server, struct err *err)
 {
 	const struct conf_daemon *daemon = &server->conf->daemon;
 	int fd_unix, fd_inet;
+	/* First: from here to SERVING nothing waits, so that no request is taken up before the flips of the
+	 * journal are. */
+	gid_t group = reload_find_group(server);
 
 	sd_take_sockets(&fd_unix, &fd_inet);
 	int code = control_start(server, daemon->control_socket, fd_unix, &server->control, err);
@@ -105,7 +108,7 @@ static int MAY_WAIT open_sockets(struct server *server, struct err *err)
 		err_wrap(err, "control_socket");
 		return code;
 	}
-	reload_group(server);
+	control_set_group(server->control, group);
 	if (!daemon->status_host && fd_inet < 0)
 		return 0;
 	code = httpd_start(
@@ -231,6 +234,7 @@ static void MAY_WAIT end(struct server *server)
 	bool clean = quiet && active_runs(server) == 0 &&
 		     (!server->control || control_running(server->control) == 0);
 	control_stop(server->control);
+	server->control = NULL;
 	httpd_stop(server->httpd);
 	sd_watchdog_stop();
 	settle_loop();

@@ -6,6 +6,7 @@
 #include "daemon/run.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
+#include "lib/base/clock.h"
 #include "lib/base/str.h"
 #include "lib/io/sd.h"
 #include "lib/model/gtid.h"
@@ -154,13 +155,29 @@ static bool wanted(const struct watched *w, const char *const *names, int nnames
 	return !names;
 }
 
+void status_await_turn(const struct server *server)
+{
+	static struct fiber_mutex turn;
+
+	if (server->nwatched <= CLUSTERS_PER_TURN || fiber_mutex_lock(&turn, CLOCK_FOREVER) < 0)
+		return;
+	(void)fiber_yield();
+	fiber_mutex_unlock(&turn);
+}
+
 void status_print(struct server *server, const char *const *names, int nnames, struct strbuf *b)
 {
+	bool due = nnames != 1; /* one alone goes out at once */
 	int shown = 0;
 
 	strbuf_add(b, "{\"clusters\":[");
 	/* A reload may change the list meanwhile: it is read anew each time. */
 	for (int i = 0; i < server->nwatched; i++) {
+		if (due)
+			status_await_turn(server);
+		due = false;
+		if (i >= server->nwatched)
+			break;
 		if (!wanted(server->watched[i], names, nnames))
 			continue;
 		struct wire *o = status_cluster(server->watched[i]);
@@ -170,8 +187,7 @@ void status_print(struct server *server, const char *const *names, int nnames, s
 		strbuf_add(b, text);
 		free(text);
 		wire_free(o);
-		if (shown % CLUSTERS_PER_TURN == 0)
-			(void)fiber_yield();
+		due = shown % CLUSTERS_PER_TURN == 0;
 	}
 	strbuf_add(b, "]}");
 }

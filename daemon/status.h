@@ -9,6 +9,10 @@ struct strbuf;
 struct watched;
 struct wire;
 
+/* For what prints all clusters to whoever only looks, before each part of it: of all of them one goes on at a
+ * time, and others have their turn in between. Where clusters are few a whole document costs no more than a
+ * part, and waits for nobody. */
+void MAY_WAIT status_await_turn(const struct server *);
 /* One element of the document's clusters; a new value. */
 struct wire *status_cluster(struct watched *);
 /* {"clusters":[...]} as text: all, or those named. names NULL: all. Lets others run between clusters. */

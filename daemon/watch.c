@@ -188,6 +188,8 @@ void watch_start(struct watched *w)
 void watch_free(struct watched *w)
 {
 	assert(!w->run);
+	/* Requests may hold the cluster for long yet, and it is polled until they let go. */
+	w->live->cluster->on_poll = NULL;
 	fiber_stop(w->guard);
 	fiber_stop(w->follow_up);
 	run_unref(w->left);
@@ -203,11 +205,10 @@ void watch_free(struct watched *w)
 
 void watch_replace(struct watched *w, struct cluster *c)
 {
-	if (w->run) {
-		cluster_free(w->next);
-		w->next = c;
+	cluster_free(w->next); /* it waits without a run where a flip cannot be read */
+	w->next = w->run ? c : NULL;
+	if (w->run)
 		return;
-	}
 	if (w->follow_up)
 		fiber_cancel(w->follow_up);
 	run_unref(w->left);
@@ -290,6 +291,8 @@ void watch_remember(struct watched *w, const struct wire *document)
 	double blackout = wire_get_real(document, "blackout_ms", -1);
 	bool done = str_eq(outcome, "done");
 
+	if (wire_type(document) != WIRE_OBJECT) /* a damaged journal's */
+		return;
 	if (done)
 		remember_reached(w, document);
 	wire_free(w->last_flip);

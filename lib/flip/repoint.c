@@ -205,7 +205,12 @@ const char *MAY_WAIT flip_follow_up(struct flip *f)
 		struct err err = {0};
 		if (f->follows[i])
 			continue;
-		if (repoint_one(f, &f->cluster->replicas[i], flip_deadline(FOLLOW_UP_MS), &err) < 0)
+		int rc = repoint_one(f, &f->cluster->replicas[i], flip_deadline(FOLLOW_UP_MS), &err);
+		if (rc == -ECANCELED) {
+			fiber_cancel(fiber_self());
+			return NULL;
+		}
+		if (rc < 0)
 			continue;
 		f->follows[i] = true;
 		return f->cluster->replicas[i].conf->name;

@@ -106,6 +106,19 @@ static struct {
 	struct waiter *first;
 } places;
 
+static void place_give(void)
+{
+	struct waiter *w = places.first;
+
+	if (!w) {
+		places.taken--;
+		return;
+	}
+	places.first = w->next;
+	w->granted = true;
+	fiber_cond_signal(&w->cond);
+}
+
 static int MAY_WAIT place_take(int64_t deadline_us)
 {
 	struct waiter me = {0}, **end = &places.first;
@@ -120,25 +133,14 @@ static int MAY_WAIT place_take(int64_t deadline_us)
 	*end = &me;
 	while (!me.granted && r == 0)
 		r = fiber_cond_wait(&me.cond, deadline_us);
+	if (me.granted && r < 0) /* cancelled, and then granted */
+		place_give();
 	if (me.granted)
-		return 0;
+		return r;
 	for (end = &places.first; *end != &me; end = &(*end)->next)
 		continue;
 	*end = me.next;
 	return r;
-}
-
-static void place_give(void)
-{
-	struct waiter *w = places.first;
-
-	if (!w) {
-		places.taken--;
-		return;
-	}
-	places.first = w->next;
-	w->granted = true;
-	fiber_cond_signal(&w->cond);
 }
 
 /* Suspects: who did not answer the last time */

@@ -238,6 +238,9 @@ int proc_run(const char *const argv[], const char *const env[], int64_t deadline
 		return err_set(e, r, "%s: %s after %lld ms, killed", argv[0],
 			r == -ETIMEDOUT ? "not done" : "cancelled", (long long)(clock_us() - begun) / 1000);
 	}
+	/* It ended before the cancel came through: told, and cancelled at the next wait. */
+	if (r == -ECANCELED)
+		fiber_cancel(fiber_self());
 	output_drain(c);
 	output_give(c, ret->output, sizeof(ret->output));
 	ret->exit_status = WIFSIGNALED(c->status) ? 128 + WTERMSIG(c->status) : WEXITSTATUS(c->status);

@@ -260,12 +260,14 @@ static int abandon(struct job *job, int why)
 {
 	lock();
 	if (job->state == FINISHED) {
-		/* It ran just now, and the loop will hear of it. In time enough; but a cancel must not be
-		 * lost. */
+		/* It ran just now, and the loop has heard of it or will. In time enough; but a cancel must
+		 * not be lost. */
 		job->orphan = true;
 		if (why == -ECANCELED)
 			submit_drop(job);
 		unlock();
+		if (job->done)
+			free(job);
 		return why == -ECANCELED ? why : 0;
 	}
 	job->abandoned = true;
@@ -302,7 +304,7 @@ int work_run(void (*fn)(void *arg), void (*drop)(void *arg), void *arg, int64_t 
 	while (!job->done && r == 0)
 		r = fiber_cond_wait(&job->cond, deadline_us);
 	loop_unwatch(hold);
-	if (!job->done)
+	if (!job->done || r < 0)
 		return abandon(job, r);
 	free(job);
 	return 0;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -261,6 +262,39 @@ static void test_many_at_once(void **state)
 		fiber_join(f[i]);
 }
 
+static int ended_result;
+static bool ended_kept;
+
+static void ended_fiber(void *arg)
+{
+	struct proc_result r = {.exit_status = -1};
+	(void)arg;
+
+	ended_result = shell("exit 3", CLOCK_FOREVER, &r, NULL);
+	assert_int_equal(r.exit_status, 3);
+	ended_kept = fiber_cancelled();
+}
+
+/* The child ends between the cancel and its delivery: what it did is told, and the cancel is not lost. */
+static void cancelled_at_the_end_main(void *arg)
+{
+	struct fiber *f = fiber_spawn("shell", ended_fiber, NULL);
+	siginfo_t info;
+	(void)arg;
+
+	assert_int_equal(fiber_yield(), 0);
+	assert_int_equal(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+	fiber_stop(f);
+	assert_int_equal(ended_result, 0);
+	assert_true(ended_kept);
+}
+
+static void test_cancelled_at_the_end(void **state)
+{
+	(void)state;
+	run(cancelled_at_the_end_main);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +302,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_output, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nothing_inherited, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cancel_kills_the_group, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cancelled_at_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_deadline, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many_at_once, setup, teardown),
 	};

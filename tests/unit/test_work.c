@@ -155,6 +155,42 @@ static void test_cancelled_before(void **state)
 	run(cancelled_main);
 }
 
+static void quick(void *arg)
+{
+	(void)arg;
+	atomic_fetch_add(&ran, 1);
+}
+
+static void quick_fiber(void *arg)
+{
+	int *r = arg;
+
+	*r = work_run(quick, drop, xcalloc(1, 1), CLOCK_FOREVER);
+}
+
+static void cancelled_at_the_end_main(void *arg)
+{
+	(void)arg;
+	/* The loop hears of the end between the cancel and its delivery, or not yet: cancelled either way. */
+	for (int i = 1; i <= 20; i++) {
+		int r = 1;
+		struct fiber *f = fiber_spawn("quick", quick_fiber, &r);
+		assert_int_equal(fiber_yield(), 0);
+		while (atomic_load(&ran) < i)
+			(void)poll(NULL, 0, 1);
+		assert_int_equal(fiber_yield(), 0);
+		fiber_stop(f);
+		assert_int_equal(r, -ECANCELED);
+		wait_for(&dropped, i);
+	}
+}
+
+static void test_cancelled_at_the_end(void **state)
+{
+	(void)state;
+	run(cancelled_at_the_end_main);
+}
+
 static void full_fn(void *arg)
 {
 	int *r = arg;
@@ -330,6 +366,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_simple, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_abandon, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_cancelled_before, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_cancelled_at_the_end, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_full, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_hung_jobs_do_not_stop_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_free_joins, setup, teardown),

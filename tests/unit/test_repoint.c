@@ -1,0 +1,70 @@
+/* test_repoint: what a flip left is done no further once it is cancelled, also while a replica does not
+ * answer. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "lib/base/arena.h"
+#include "lib/flip/flip_priv.h"
+#include "lib/io/work.h"
+#include "tests/unit/peer.h"
+
+static bool kept;
+
+static void follow_fiber(void *arg)
+{
+	assert_null(flip_follow_up(arg));
+	kept = fiber_cancelled();
+}
+
+static void body_cancelled(void *arg)
+{
+	struct conf_server server = {.name = "reports", .host = (char[]){"127.0.0.1"}};
+	struct conf_cluster conf = {.name = "a", .nreplicas = 1, .replicas = &server};
+	struct cluster_server *replica = xcalloc(1, sizeof(*replica));
+	struct cluster *c = xcalloc(1, sizeof(*c));
+	struct flip *f = xcalloc(1, sizeof(*f));
+	bool follows = false;
+	struct peer p;
+	(void)arg;
+
+	assert_int_equal(work_init(), 0);
+	peer_start(&p, NULL);
+	server.port = p.port;
+	server.account.user = (char[]){"flipd"};
+	replica->node = node_new(&server, conf.name, "flipd");
+	c->conf = f->conf = &conf;
+	c->replicas = replica;
+	f->cluster = c;
+	f->follows = &follows;
+	f->outcome = FLIP_DONE;
+	struct fiber *fiber = fiber_spawn("follow up", follow_fiber, f);
+	for (int i = 0; i < 10; i++)
+		(void)fiber_yield();
+	assert_false(fiber_done(fiber));
+	fiber_stop(fiber);
+	assert_true(kept);
+	assert_true(flip_left(f));
+	peer_stop(&p);
+	(void)work_free();
+	node_free(replica->node);
+	free(replica);
+	free(f);
+	free(c);
+}
+
+static void test_cancelled(void **state)
+{
+	(void)state;
+	peer_run(body_cancelled);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_cancelled),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
