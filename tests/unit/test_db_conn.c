@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <stdatomic.h>
 
 #include "lib/io/db_conn.h"
 #include "lib/io/work.h"
@@ -11,6 +12,7 @@
 #define PLACES 24
 
 static int gate[2];
+static atomic_int hanging;
 static uint16_t port;
 
 static void serve(struct peer *p, int fd)
@@ -26,7 +28,15 @@ static void hang(struct db_conn_job *job)
 	char c;
 	(void)job;
 
+	atomic_fetch_add(&hanging, 1);
 	(void)!read(gate[0], &c, 1);
+}
+
+static void until_hanging(int n)
+{
+	for (int i = 0; i < 1000 && atomic_load(&hanging) < n; i++)
+		(void)fiber_sleep_ms(5);
+	assert_int_equal(atomic_load(&hanging), n);
 }
 
 static void connect_fiber(void *arg)
@@ -55,6 +65,7 @@ static void body_cancelled_as_it_gets_a_place(void *arg)
 		for (int k = 0; k < 50; k++)
 			(void)fiber_yield();
 	}
+	until_hanging(PLACES);
 	int64_t begun = clock_us();
 	fiber_cancel(f[0]);
 	fiber_cancel(f[PLACES]);
@@ -63,7 +74,7 @@ static void body_cancelled_as_it_gets_a_place(void *arg)
 	assert_true(clock_us() - begun < 1000000);
 	/* Nor has it kept the place. */
 	struct fiber *next = fiber_spawn("connect", connect_fiber, &r[PLACES]);
-	(void)fiber_sleep_ms(50);
+	until_hanging(PLACES + 1);
 	assert_int_equal(work_abandoned(), 1);
 	for (int i = 0; i < PLACES; i++)
 		fiber_stop(f[i]);
