@@ -317,6 +317,7 @@ static enum decide_next MAY_WAIT act_open_old_loss(
 	if (step_intent_undo(f, &err) < 0)
 		return decide_failed(f, "the revocation could not be made durable", &err);
 	f->opened = false;
+	f->rolling_back = true; /* also where new had been opened */
 	flip_warn(f,
 		"%s was opened again by the word of %s that %s is dead: writes that only %s took may be lost",
 		f->old_side.server->conf->name, f->word.user, f->new_side.server->conf->name,
