@@ -72,11 +72,11 @@ static int MAY_WAIT intend(struct flip *f, struct err *err)
 	wire_set(w, "way_back", jn_position(&f->baseline));
 	wire_set_str(w, "by_word_of", f->word.user);
 	rc = jn_write(f, "intent", "intent", w, true, err);
-	if (rc < 0)
-		return rc;
-	f->intent = f->intent_durable = true;
+	/* Not known to be durable counts as live: only a revocation may say otherwise. */
+	f->intent = true;
 	f->revoked = false;
-	return 0;
+	f->intent_durable = rc == 0;
+	return rc;
 }
 
 static int MAY_WAIT open_new_now(struct flip *f, struct err *err)
