@@ -90,6 +90,14 @@ static bool rehearsed_and_undone(const struct flip *f)
 	       f->st[step_index("lock")].status == STEP_UNDONE;
 }
 
+/* What an earlier life has left on a server, sessions and the lock they hold, only a look at it takes away:
+ * one that does not answer is given a while. Nothing is held up by it. */
+static bool awaits_a_side(const struct flip *f, const struct look *l)
+{
+	return f->recovered && !(l->old_view.seen.up && l->new_view.seen.up) &&
+	       clock_us() - f->look_since_us < BLIND_MS * 1000;
+}
+
 static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	bool refused = f->error.code == -EPERM && str_eq(f->error_step, "drain");
@@ -97,6 +105,8 @@ static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_
 	if (!l->old_view.seen.up && !settle_over(f))
 		return DECIDE_LATER; /* the scheduler and the row are still as the flip left them */
 	if ((!remove_trial(f) || !undo_rest(f)) && !settle_over(f))
+		return DECIDE_LATER;
+	if (awaits_a_side(f, l))
 		return DECIDE_LATER;
 	if (rehearsed_and_undone(f)) {
 		decide_skip_rest(f);
@@ -339,7 +349,8 @@ static enum decide_next MAY_WAIT act_ended(struct flip *f, const struct recover_
 {
 	enum recover_phase phase = jn_phase(f);
 
-	(void)l;
+	if (awaits_a_side(f, l))
+		return DECIDE_LATER;
 	if (phase != RECOVER_OPENED)
 		stop_reason(f, d->why);
 	decide_end(f, phase == RECOVER_OPENED	      ? FLIP_DONE
