@@ -247,8 +247,10 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 		!f->out_of_time && clock_us() < budget_end(f))
 		ret->position_reachable = look_reachable(f, l);
 	ret->position_reached = ret->position_reachable;
-	if (ret->phase == RECOVER_FENCED && closed && !l->old_view.seen.up && l->old_view.seen.word)
-		ret->position_reached = look_reachable(f, l);
+	/* An operator's word comes when it comes: what new has by then counts, whatever time is over. */
+	if (!ret->position_reached && !l->old_view.seen.up && l->old_view.seen.word && l->new_view.seen.up &&
+		!l->new_view.seen.writable)
+		ret->position_reached = f->opened || look_reachable(f, l);
 	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered &&
 		      ret->phase == RECOVER_FENCED && !f->aborting && !f->intent && l->old_view.seen.up &&
 		      !l->old_view.seen.writable && !l->old_view.seen.beyond && closed && f->has_final &&
