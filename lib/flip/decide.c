@@ -294,6 +294,7 @@ int MAY_WAIT flip_set_word(struct flip *f, const struct flip_word *word, struct 
 	if (rc == 0) {
 		f->word = *word;
 		f->word.said = true;
+		f->word_doubts = 0;
 	}
 	return rc;
 }

@@ -15,6 +15,7 @@ struct look_side {
 	int64_t seen_us;	 /* when it was given */
 	uint64_t beyond;	 /* how many transactions of its own beyond the journaled position */
 	struct gtid first;	 /* the first of them */
+	bool answered;		 /* it was looked through, up or not */
 	bool foreign;
 	bool row_closed; /* by this flip, the last that it did */
 	struct err err;	 /* why it is out of reach */
@@ -25,6 +26,8 @@ struct look {
 };
 
 void MAY_WAIT look_both(struct flip *, struct look *ret);
+/* False: what nobody could look at answers now, so nothing opens on a word about it. */
+bool MAY_WAIT look_word_holds(struct flip *, const struct look_side *, struct err *);
 void MAY_WAIT look_input(struct flip *, struct look *, struct recover_input *ret);
 
 /* What an action led to. */

@@ -324,6 +324,8 @@ static enum decide_next MAY_WAIT act_open_old_loss(
 {
 	struct err err = {0};
 
+	if (!look_word_holds(f, &l->new_view, &err))
+		return decide_failed(f, "old is not opened beside new", &err);
 	if (step_intent_undo(f, &err) < 0)
 		return decide_failed(f, "the revocation could not be made durable", &err);
 	f->opened = false;

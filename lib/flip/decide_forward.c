@@ -273,6 +273,8 @@ enum decide_next MAY_WAIT decide_forward_blind(
 	if (opened_early(f, l, &err))
 		return decide_failed(f, "new took writes before it had all of old's", &err);
 	applied = relay_applied(f);
+	if (!l->new_view.seen.writable && !look_word_holds(f, &l->old_view, &err))
+		return decide_failed(f, "new is not opened beside old", &err);
 	if (!l->new_view.seen.writable && (intend(f, &err) < 0 || open_new_now(f, &err) < 0))
 		return decide_failed(f, "new could not be opened", &err);
 	if (l->new_view.seen.writable && open_other_fences(f, &err) < 0)
@@ -313,6 +315,8 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 
 	(void)d;
 	applied = relay_applied(f);
+	if (!look_word_holds(f, &l->old_view, &err))
+		return decide_failed(f, "old is not left out", &err);
 	if (intend(f, &err) < 0)
 		return decide_failed(f, "the intent could not be made durable", &err);
 	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
@@ -325,6 +329,9 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 		(void)step_detach(f, &err);
 	serve_without_old(f);
 	settings_semi_sync_on(f);
+	/* Nobody closes old once the flip has ended: one that answers by now is looked at, not left out. */
+	if (!look_word_holds(f, &l->old_view, &err))
+		return decide_failed(f, "old is not left out", &err);
 	flip_warn(f,
 		"a failover by the word of %s: %s is left out; writes that only it has may be lost. Keep it "
 		"closed, "
