@@ -36,6 +36,8 @@ enum decide_next MAY_WAIT decide_act(struct flip *, const struct recover_decisio
 void MAY_WAIT decide_end(struct flip *, enum flip_outcome);
 /* Steps that have not begun will not. */
 void decide_skip_rest(struct flip *);
+/* Warns, and has it in the journal as well: a crash right after it must not hush it up. */
+void MAY_WAIT decide_warn(struct flip *, const char *fmt, ...) PRINTF(2, 3);
 /* Warns, and tries again after the next look. */
 enum decide_next decide_failed(struct flip *, const char *what, const struct err *);
 

@@ -330,7 +330,7 @@ static enum decide_next MAY_WAIT act_open_old_loss(
 		return decide_failed(f, "the revocation could not be made durable", &err);
 	f->opened = false;
 	f->rolling_back = true; /* also where new had been opened */
-	flip_warn(f,
+	decide_warn(f,
 		"%s was opened again by the word of %s that %s is dead: writes that only %s took may be lost",
 		f->old_side.server->conf->name, f->word.user, f->new_side.server->conf->name,
 		f->new_side.server->conf->name);

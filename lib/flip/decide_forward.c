@@ -332,7 +332,7 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 	/* Nobody closes old once the flip has ended: one that answers by now is looked at, not left out. */
 	if (!look_word_holds(f, &l->old_view, &err))
 		return decide_failed(f, "old is not left out", &err);
-	flip_warn(f,
+	decide_warn(f,
 		"a failover by the word of %s: %s is left out; writes that only it has may be lost. Keep it "
 		"closed, "
 		"and seed it anew from %s",
