@@ -196,6 +196,8 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 		return DECIDE_LATER;
 	if (l->new_view.seen.up) /* else all that it is given was waited for already */
 		next = new_stayed_closed(f);
+	else if (!look_word_holds(f, &l->new_view, &err)) /* nobody closes it once the flip has ended */
+		return decide_failed(f, "new is not left as it is", &err);
 	if (next != DECIDE_ENDED)
 		return next;
 	if (!undo_rest(f) && !settle_over(f))
