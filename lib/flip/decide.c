@@ -5,6 +5,8 @@
 #include "lib/flip/decide.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,12 +60,16 @@ static void journal_decision(struct flip *f, const struct recover_decision *d)
 	(void)!jn_write(f, "decide", "", w, false, NULL);
 }
 
-/* It is in the journal as well: a crash right after it must not hush it up. */
-static void MAY_WAIT alarm(struct flip *f, const struct recover_decision *d)
+void MAY_WAIT decide_warn(struct flip *f, const char *fmt, ...)
 {
 	int before = f->nwarnings;
+	char text[512];
+	va_list ap;
 
-	flip_warn(f, "ALARM: %s", d->why);
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	flip_warn(f, "%s", text);
 	if (f->nwarnings == before)
 		return;
 	struct wire *w = wire_object();
@@ -137,7 +143,7 @@ void MAY_WAIT decide_run(struct flip *f)
 		pause_ms = d.row == last_row && pause_ms < 2000 ? pause_ms * 2 : LOOK_AGAIN_MS;
 		last_row = d.row;
 		if (d.alarm)
-			alarm(f, &d);
+			decide_warn(f, "ALARM: %s", d.why);
 		fiber_doing("%s: %s", recover_action_name(d.action), d.why);
 		next = decide_act(f, &d, &look);
 		if (next == DECIDE_ENDED)
@@ -294,6 +300,7 @@ int MAY_WAIT flip_set_word(struct flip *f, const struct flip_word *word, struct 
 	if (rc == 0) {
 		f->word = *word;
 		f->word.said = true;
+		f->word_doubts = 0;
 	}
 	return rc;
 }

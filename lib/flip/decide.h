@@ -15,6 +15,7 @@ struct look_side {
 	int64_t seen_us;	 /* when it was given */
 	uint64_t beyond;	 /* how many transactions of its own beyond the journaled position */
 	struct gtid first;	 /* the first of them */
+	bool answered;		 /* it was looked through, up or not */
 	bool foreign;
 	bool row_closed; /* by this flip, the last that it did */
 	struct err err;	 /* why it is out of reach */
@@ -25,6 +26,8 @@ struct look {
 };
 
 void MAY_WAIT look_both(struct flip *, struct look *ret);
+/* False: what nobody could look at answers now, so nothing opens on a word about it. */
+bool MAY_WAIT look_word_holds(struct flip *, const struct look_side *, struct err *);
 void MAY_WAIT look_input(struct flip *, struct look *, struct recover_input *ret);
 
 /* What an action led to. */
@@ -33,6 +36,8 @@ enum decide_next MAY_WAIT decide_act(struct flip *, const struct recover_decisio
 void MAY_WAIT decide_end(struct flip *, enum flip_outcome);
 /* Steps that have not begun will not. */
 void decide_skip_rest(struct flip *);
+/* Warns, and has it in the journal as well: a crash right after it must not hush it up. */
+void MAY_WAIT decide_warn(struct flip *, const char *fmt, ...) PRINTF(2, 3);
 /* Warns, and tries again after the next look. */
 enum decide_next decide_failed(struct flip *, const char *what, const struct err *);
 

@@ -90,6 +90,14 @@ static bool rehearsed_and_undone(const struct flip *f)
 	       f->st[step_index("lock")].status == STEP_UNDONE;
 }
 
+/* What an earlier life has left on a server, sessions and the lock they hold, only a look at it takes away:
+ * one that does not answer is given a while. Nothing is held up by it. */
+static bool awaits_a_side(const struct flip *f, const struct look *l)
+{
+	return f->recovered && !(l->old_view.seen.up && l->new_view.seen.up) &&
+	       clock_us() - f->look_since_us < BLIND_MS * 1000;
+}
+
 static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	bool refused = f->error.code == -EPERM && str_eq(f->error_step, "drain");
@@ -97,6 +105,8 @@ static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_
 	if (!l->old_view.seen.up && !settle_over(f))
 		return DECIDE_LATER; /* the scheduler and the row are still as the flip left them */
 	if ((!remove_trial(f) || !undo_rest(f)) && !settle_over(f))
+		return DECIDE_LATER;
+	if (awaits_a_side(f, l))
 		return DECIDE_LATER;
 	if (rehearsed_and_undone(f)) {
 		decide_skip_rest(f);
@@ -186,6 +196,8 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 		return DECIDE_LATER;
 	if (l->new_view.seen.up) /* else all that it is given was waited for already */
 		next = new_stayed_closed(f);
+	else if (!look_word_holds(f, &l->new_view, &err)) /* nobody closes it once the flip has ended */
+		return decide_failed(f, "new is not left as it is", &err);
 	if (next != DECIDE_ENDED)
 		return next;
 	if (!undo_rest(f) && !settle_over(f))
@@ -314,10 +326,13 @@ static enum decide_next MAY_WAIT act_open_old_loss(
 {
 	struct err err = {0};
 
+	if (!look_word_holds(f, &l->new_view, &err))
+		return decide_failed(f, "old is not opened beside new", &err);
 	if (step_intent_undo(f, &err) < 0)
 		return decide_failed(f, "the revocation could not be made durable", &err);
 	f->opened = false;
-	flip_warn(f,
+	f->rolling_back = true; /* also where new had been opened */
+	decide_warn(f,
 		"%s was opened again by the word of %s that %s is dead: writes that only %s took may be lost",
 		f->old_side.server->conf->name, f->word.user, f->new_side.server->conf->name,
 		f->new_side.server->conf->name);
@@ -338,7 +353,8 @@ static enum decide_next MAY_WAIT act_ended(struct flip *f, const struct recover_
 {
 	enum recover_phase phase = jn_phase(f);
 
-	(void)l;
+	if (awaits_a_side(f, l))
+		return DECIDE_LATER;
 	if (phase != RECOVER_OPENED)
 		stop_reason(f, d->why);
 	decide_end(f, phase == RECOVER_OPENED	      ? FLIP_DONE

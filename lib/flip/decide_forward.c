@@ -10,6 +10,8 @@
 #include "lib/base/str.h"
 #include "lib/flip/decide.h"
 
+#define ENDPOINT_TRIES 4
+#define ENDPOINT_AGAIN_MS 100
 #define RELAY_LIMIT_MS 60000 /* what new has received is applied by then, or its replication is kept */
 
 static enum decide_next MAY_WAIT go_on(struct flip *f, const char *from_row)
@@ -75,11 +77,11 @@ static int MAY_WAIT intend(struct flip *f, struct err *err)
 	wire_set(w, "way_back", jn_position(&f->baseline));
 	wire_set_str(w, "by_word_of", f->word.user);
 	rc = jn_write(f, "intent", "intent", w, true, err);
-	if (rc < 0)
-		return rc;
-	f->intent = f->intent_durable = true;
+	/* Not known to be durable counts as live: only a revocation may say otherwise. */
+	f->intent = true;
 	f->revoked = false;
-	return 0;
+	f->intent_durable = rc == 0;
+	return rc;
 }
 
 static int MAY_WAIT open_new_now(struct flip *f, struct err *err)
@@ -135,8 +137,17 @@ static bool MAY_WAIT relay_applied(struct flip *f)
 static void MAY_WAIT serve_without_old(struct flip *f)
 {
 	struct err err = {0};
+	int rc = -EAGAIN;
 
-	if (step_endpoints(f, &err) < 0 || (err_clear(&err), endpoints_after_open(f, &err)) < 0)
+	for (int tries = 0; rc < 0 && tries < ENDPOINT_TRIES; tries++) {
+		if (tries > 0 && fiber_sleep_ms(ENDPOINT_AGAIN_MS) < 0)
+			break;
+		err_clear(&err);
+		rc = step_endpoints(f, &err);
+		if (rc == 0)
+			rc = endpoints_after_open(f, &err);
+	}
+	if (rc < 0)
 		flip_warn(f, "applications may still be sent to %s: %s", f->old_side.server->conf->name,
 			err_text(&err));
 	settings_scheduler_on(f);
@@ -207,10 +218,18 @@ static enum decide_next MAY_WAIT settle(struct flip *f, const struct recover_dec
 	return next == DECIDE_LATER && settle_over(f) && !f->terminating ? decide_stuck(f, d, l) : next;
 }
 
+/* Out of a roll back an operator's word leads forward, and what was to send applications to new then may have
+ * been cut short. */
+static int MAY_WAIT endpoints_at_last(struct flip *f, struct err *err)
+{
+	return f->st[step_index("endpoints")].status == STEP_DONE ? 0 : step_endpoints(f, err);
+}
+
 enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	struct err err = {0};
 	bool open = l->new_view.seen.writable;
+	int rc;
 
 	if (f->mismatch)
 		return decide_stuck(f, d, l);
@@ -226,8 +245,13 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 	if (!open && (f->opened || l->new_view.seen.beyond) && open_new_now(f, &err) < 0)
 		return decide_failed(f, "new could not be opened again", &err);
 	guard_start(f); /* go_on stops it again: it must not prove on a session that a look works with */
+	rc = endpoints_at_last(f, &err);
 	if (!f->opened)
-		return go_on(f, "open");
+		return rc < 0 ? decide_failed(f, "applications are still sent to old", &err)
+			      : go_on(f, "open");
+	if (rc < 0)
+		flip_warn(f, "applications may still be sent to %s: %s", f->old_side.server->conf->name,
+			err_text(&err));
 	cluster_heartbeat_resume(f->cluster);
 	settings_scheduler_on(f);
 	return settle(f, d, l);
@@ -252,6 +276,8 @@ enum decide_next MAY_WAIT decide_forward_blind(
 	if (opened_early(f, l, &err))
 		return decide_failed(f, "new took writes before it had all of old's", &err);
 	applied = relay_applied(f);
+	if (!l->new_view.seen.writable && !look_word_holds(f, &l->old_view, &err))
+		return decide_failed(f, "new is not opened beside old", &err);
 	if (!l->new_view.seen.writable && (intend(f, &err) < 0 || open_new_now(f, &err) < 0))
 		return decide_failed(f, "new could not be opened", &err);
 	if (l->new_view.seen.writable && open_other_fences(f, &err) < 0)
@@ -292,6 +318,8 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 
 	(void)d;
 	applied = relay_applied(f);
+	if (!look_word_holds(f, &l->old_view, &err))
+		return decide_failed(f, "old is not left out", &err);
 	if (intend(f, &err) < 0)
 		return decide_failed(f, "the intent could not be made durable", &err);
 	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
@@ -304,7 +332,10 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 		(void)step_detach(f, &err);
 	serve_without_old(f);
 	settings_semi_sync_on(f);
-	flip_warn(f,
+	/* Nobody closes old once the flip has ended: one that answers by now is looked at, not left out. */
+	if (!look_word_holds(f, &l->old_view, &err))
+		return decide_failed(f, "old is not left out", &err);
+	decide_warn(f,
 		"a failover by the word of %s: %s is left out; writes that only it has may be lost. Keep it "
 		"closed, "
 		"and seed it anew from %s",

@@ -162,6 +162,7 @@ struct flip {
 	char stop_why[256];   /* why it was asked to stop; empty: it was not */
 	bool aborting, terminating, out_of_time;
 	struct flip_word word;
+	int word_doubts;       /* how often its side has answered right before something was opened on it */
 	bool recovered;	       /* came from the journal */
 	int64_t look_since_us; /* recovery: when it first looked */
 	bool old_reopened;     /* since its last fence; it may have taken writes */

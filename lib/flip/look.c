@@ -13,6 +13,9 @@
 #define LOOK_LIMIT_MS 2000
 /* For new to show that it has the position, when max_blackout ran out while flipd was dead. */
 #define REACH_LEAST_MS 1000
+/* For a side that is dead by a word to show once more that it is not. */
+#define WORD_LAST_MS 500
+#define WORD_DOUBTS_MOST 3
 #define NEW_PATIENCE_MS                                                                                      \
 	200 /* how much longer than old's the look at new may take in a roll back without an intent */
 
@@ -127,6 +130,7 @@ static void look_fiber(void *arg)
 		err_clear(&v->err);
 		seen = look_once(f, s, v);
 	}
+	v->answered = seen;
 	if (seen)
 		judge_side(f, v);
 	s->out_of_reach = !v->seen.up;
@@ -175,6 +179,40 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 	fiber_join(fibers[1]);
 	for (int i = 0; i < 2; i++)
 		hold_word(f, v[i]);
+}
+
+/* Whether it answers at this very moment. The session may have gone with a restart, which shows only now. */
+static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct node_proof *ret)
+{
+	struct err ignored = {0};
+
+	for (int i = 0; i < 2; i++) {
+		if (sess_open(f, s, SESSION_REAPER, flip_deadline(WORD_LAST_MS), &ignored) < 0)
+			return false;
+		if (node_prove(s->reaper, flip_deadline(WORD_LAST_MS), ret, &ignored) == ACT_DONE)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * A word stands for a proof that cannot be had. Right before something opens on its strength it is tried once
+ * more: the side may have come back while the look at it waited, or while new applied what it had, and one
+ * look may fail by chance. A side that answers, closed, and still cannot be looked through does not hold the
+ * word up for ever.
+ */
+bool MAY_WAIT look_word_holds(struct flip *f, const struct look_side *v, struct err *err)
+{
+	struct node_proof p;
+
+	if (v->seen.up || !answers_now(f, v->side, &p))
+		return true;
+	if (p.read_only && (v->answered || f->word_doubts++ >= WORD_DOUBTS_MOST))
+		return true;
+	err_set(err, -EAGAIN, "%s answers again, %s", v->side->server->conf->name,
+		p.read_only ? "closed" : "open to writes");
+	err_server(err, v->side->server->conf->name);
+	return false;
 }
 
 /* When waiting for new must end: max_blackout from the fence. */
@@ -247,8 +285,10 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 		!f->out_of_time && clock_us() < budget_end(f))
 		ret->position_reachable = look_reachable(f, l);
 	ret->position_reached = ret->position_reachable;
-	if (ret->phase == RECOVER_FENCED && closed && !l->old_view.seen.up && l->old_view.seen.word)
-		ret->position_reached = look_reachable(f, l);
+	/* An operator's word comes when it comes: what new has by then counts, whatever time is over. */
+	if (!ret->position_reached && !l->old_view.seen.up && l->old_view.seen.word && l->new_view.seen.up &&
+		!l->new_view.seen.writable)
+		ret->position_reached = f->opened || look_reachable(f, l);
 	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered &&
 		      ret->phase == RECOVER_FENCED && !f->aborting && !f->intent && l->old_view.seen.up &&
 		      !l->old_view.seen.writable && !l->old_view.seen.beyond && closed && f->has_final &&

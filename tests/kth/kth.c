@@ -126,7 +126,14 @@ static void do_bad(struct trigger *t)
 static void set_faults(const struct batch *b)
 {
 	w.fault = b->fault;
-	w.fault_at = b->k;
+	if (b->ordeal)
+		ordeal_begin(b);
+	else
+		w.fault_at = b->k;
+	if (b->next.at) {
+		w.next_fault = b->next.fault;
+		w.next_at = b->next.at;
+	}
 	if (b->second.at) {
 		w.second_at = b->second.at;
 		w.second_server = b->second.server;
@@ -151,6 +158,8 @@ int run_here(const struct batch *b)
 	set_up(b->course, b->seed);
 	set_faults(b);
 	life_run_all(120000);
+	if (b->ordeal)
+		ordeal_judge(b->ordeal);
 	if (w.violations && !told_nothing) {
 		printf("FAILED: %s, k=%d, seed %llu: %s\n  %s\n", b->course->name, b->k,
 			(unsigned long long)b->seed, w.fault_name, w.first_violation);
@@ -158,15 +167,22 @@ int run_here(const struct batch *b)
 			printf("  and at call %d %s restarts %s, down for %lld ms\n", b->second.at,
 				w.server[b->second.server].name, b->second.closed ? "closed" : "open",
 				(long long)b->second.down_us / 1000);
-		printf("  again: build/tests/kth/kth %d %d %d %llu %d %d %d %lld\n",
+		if (b->ordeal)
+			printf("  and: %s\n", b->ordeal->name);
+		if (b->next.at)
+			printf("  and in the next life, call %d: %s\n", b->next.at,
+				fault_name(b->next.fault));
+		printf("  again: build/tests/kth/kth %d %d %d %llu %d %d %d %lld %d %d %d %d\n",
 			(int)(b->course - courses), (int)b->fault, b->k, (unsigned long long)b->seed,
-			b->second.server, b->second.at, b->second.closed, (long long)b->second.down_us);
+			b->second.server, b->second.at, b->second.closed, (long long)b->second.down_us,
+			b->ordeal ? (int)(b->ordeal - ordeals) : -1, (int)b->next.fault, b->next.at,
+			b->back_at);
 		world_dump();
 	}
 	if (told_nothing && w.violations && b->mutant < MUTANTS)
 		printf("mutant %d is noticed: %s\n", (int)b->mutant, w.first_violation);
 	(void)fflush(stdout);
-	rc = w.violations ? FAILED : b->k && w.events < b->k ? NO_SUCH_CALL : PASSED;
+	rc = w.violations ? FAILED : b->k && !w.fault_name[0] ? NO_SUCH_CALL : PASSED;
 	if (!told_whole)
 		world_free();
 	return rc;
@@ -226,11 +242,13 @@ int job_end(struct job *j, bool *ret_end)
 	if (waitpid(j->pid, &status, 0) < 0)
 		exit(2);
 	if (!WIFEXITED(status)) {
-		printf("FAILED: %s, k=%d, seed %llu, %s: the process ended with status %x (second: %d %d %d "
-		       "%lld)\n",
+		printf("FAILED: %s, k=%d, seed %llu, %s: the process ended with status %x (%d %d %d %lld %d "
+		       "%d "
+		       "%d)\n",
 			b->course->name, b->k + got, (unsigned long long)b->seed, fault_name(b->fault),
 			(unsigned)status, b->second.server, b->second.at, b->second.closed,
-			(long long)b->second.down_us);
+			(long long)b->second.down_us, b->ordeal ? (int)(b->ordeal - ordeals) : -1,
+			(int)b->next.fault, b->next.at);
 		failed++;
 		got++;
 	}
@@ -261,7 +279,7 @@ static void course_run(const struct course *c)
 	printf("%s: %d calls, each in %d ways\n", c->name, most, FAULTS - 1);
 }
 
-/* kth COURSE FAULT K [SEED [SERVER AT CLOSED DOWN_US]]: one run, told whole. */
+/* kth COURSE FAULT K [SEED [SERVER AT CLOSED DOWN_US [ORDEAL [FAULT AT [BACK_AT]]]]]: one run, told whole. */
 static int run_one(int n, char **v)
 {
 	struct batch b = {.course = &courses[atoi(v[0])],
@@ -275,6 +293,14 @@ static int run_one(int n, char **v)
 		b.seed = strtoull(v[3], NULL, 10);
 	if (n > 7)
 		b.second = (struct second){atoi(v[4]), atoi(v[5]), atoi(v[6]), atoll(v[7])};
+	if (n > 8 && atoi(v[8]) >= 0)
+		b.ordeal = &ordeals[atoi(v[8])];
+	if (n > 10) {
+		b.next.fault = (enum fault)atoi(v[9]);
+		b.next.at = atoi(v[10]);
+	}
+	if (n > 11)
+		b.back_at = atoi(v[11]);
 	told_whole = true;
 	rc = run_here(&b);
 	if (rc != FAILED)
@@ -293,6 +319,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < ncourses && failed <= FAILED_MOST; i++)
 		course_run(&courses[i]);
 	doubles_run(all);
+	recovery_run(all);
 	printf("%d passed, %d failed\n", passed, failed);
 	return failed ? 1 : 0;
 }

@@ -88,6 +88,17 @@ bool fake_journal_has(const char *kind)
 	return false;
 }
 
+bool fake_journal_decided(const char *action)
+{
+	bool last = false;
+
+	for (int i = 0; i < fake_journal.n; i++)
+		if (!strcmp(fake_journal.record[i].kind, "decide") &&
+			!strstr(fake_journal.record[i].data, "\"row\":\"ended"))
+			last = strstr(fake_journal.record[i].data, action) != NULL;
+	return last;
+}
+
 int fake_journal_flips(void)
 {
 	return fake_journal.nflips;
@@ -136,6 +147,9 @@ static int begin_write(const char *what, const char *kind, enum fault *ret, stru
 {
 	*ret = flipd_calls(what, kind);
 	trigger_journal(WHEN_JOURNAL, kind);
+	w.opening_told = w.opening_told || !strcmp(kind, "opened");
+	if (!strcmp(kind, "closing") && !w.closing_us)
+		w.closing_us = vtime_us();
 	if (!strcmp(fake_journal.fail_kind, kind) && fake_journal.fail_times != 0) {
 		fake_journal.fail_times--;
 		return disk_error(err);

@@ -73,11 +73,10 @@ static void hang_up(struct session *s)
 	struct wsession *x = remote(s);
 
 	s->alive = false;
-	if (!x || s->server->partitioned)
-		return;
-	x->client_gone = true;
-	if (!x->running)
-		server_drop(x);
+	if (x && s->server->partitioned)
+		net_keep_end(x);
+	else if (x)
+		server_client_gone(x);
 }
 
 struct delivery {
@@ -92,8 +91,10 @@ static void deliver(void *arg)
 	struct delivery *d = arg;
 	struct wsession *x;
 
-	if (d->server->partitioned)
-		return; /* never arrives */
+	if (d->server->partitioned) {
+		net_keep(d->server, deliver, d);
+		return;
+	}
 	x = d->server->up && d->server->boots == d->boots ? server_find(d->server, d->id) : NULL;
 	if (!x || x->killed || x->running)
 		stmt_answer_later(d->m, true);
@@ -105,6 +106,8 @@ static void send_stmt(struct session *s, struct stmt *m)
 {
 	struct delivery *d = arena_alloc(w.arena, sizeof(*d));
 
+	m->sent_us = vtime_us();
+	m->server = s->node->server;
 	*d = (struct delivery){m, s->node->server, s->boots, s->mark.id};
 	vtime_at(vtime_us() + jitter_us(HALF_TRIP_US), deliver, d);
 }

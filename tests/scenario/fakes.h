@@ -15,7 +15,8 @@ void fake_journal_reset(void);
 void fake_journal_lose(void);	     /* what was not durable is gone */
 bool fake_journal_intent_live(void); /* by what is on disk */
 bool fake_journal_has(const char *kind);
-bool fake_journal_ended(void); /* the flip's end is on disk */
+bool fake_journal_decided(const char *action); /* last, of a flip that had not ended */
+bool fake_journal_ended(void);		       /* the flip's end is on disk */
 int fake_journal_flips(void);
 enum flip_outcome fake_journal_outcome(void); /* aborted where there is no flip: it never began */
 void fake_journal_dump(struct strbuf *);

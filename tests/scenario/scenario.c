@@ -227,7 +227,6 @@ static void parse_allow(const struct words *l)
 	w.may_be_stuck |= !strcmp(l->v[1], "stuck") || !strcmp(l->v[1], "hands");
 	w.may_not_end |= !strcmp(l->v[1], "unended");
 	w.hands |= !strcmp(l->v[1], "hands");
-	w.loss_accepted |= !strcmp(l->v[1], "loss");
 	w.foreign_lock |= !strcmp(l->v[1], "foreign");
 }
 
@@ -253,21 +252,6 @@ static void parse_line(const char *line)
 	}
 }
 
-/* An operator's word for a flip that is stuck: its life takes it up again. */
-static bool take_up(void)
-{
-	struct err err = {0};
-
-	if (!pending_word.said || !w.flip || flip_get_state(w.flip) != FLIP_STUCK)
-		return false;
-	w.ended = false;
-	if (says_anything(&pending_word) && flip_set_word(w.flip, &pending_word, &err) < 0)
-		violation("resolve: %s", err_text(&err));
-	pending_word.said = false;
-	life_recover(w.flip);
-	return true;
-}
-
 static int run_script(const struct script *s, bool tell)
 {
 	struct strbuf yaml = {0};
@@ -277,7 +261,7 @@ static int run_script(const struct script *s, bool tell)
 	world_new(strbuf_str(&yaml), (uint64_t)seed, gtid);
 	strbuf_free(&yaml);
 	plan = (struct plan){.to = CONF_TARGET};
-	w.after_life = take_up;
+	w.after_life = operator_takes_up;
 	for (int i = 0; i < s->n; i++)
 		parse_line(s->line[i]);
 	life_run_all(plan.last_ms ? plan.last_ms : 120000);

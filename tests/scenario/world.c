@@ -127,12 +127,15 @@ static void close_sessions(bool machine)
 {
 	for (int i = 0; i < w.nservers; i++) {
 		struct server *s = &w.server[i];
-		bool again = true;
+		bool again = !machine && !s->partitioned;
 
+		for (struct wsession *x = s->sessions; x && s->partitioned && !machine; x = x->next)
+			if (x->flipd && !x->client_gone)
+				net_keep_end(x);
 		while (again) {
 			again = false;
 			for (struct wsession *x = s->sessions; x; x = x->next) {
-				if (!x->flipd || x->client_gone || machine)
+				if (!x->flipd || x->client_gone)
 					continue;
 				x->client_gone = true;
 				if (x->running)
@@ -155,8 +158,15 @@ void flipd_crash(bool machine)
 	w.flip = NULL;
 	w.cluster = NULL;
 	fake_loop_forget();
-	if (machine)
+	if (machine) {
 		fake_journal_lose();
+		w.machines++;
+	}
+	if (w.next_fault) { /* the second of two faults */
+		w.fault = w.next_fault;
+		w.fault_at = w.events + w.next_at;
+		w.next_fault = FAULT_NONE;
+	}
 	close_sessions(machine);
 	if (w.restart_us)
 		vtime_at(vtime_us() + w.restart_us, life_again, NULL);
@@ -200,6 +210,8 @@ enum fault flipd_calls(const char *what, const char *where)
 
 	if (++w.events == w.second_at && w.server[w.second_server].up)
 		server_restart(&w.server[w.second_server], w.second_closed, w.second_down_us);
+	if (w.events == w.call_at)
+		w.call_fn();
 	if (w.op_fault && !strcmp(w.fault_op, what)) {
 		w.fault = w.op_fault;
 		w.op_fault = FAULT_NONE;
@@ -343,6 +355,8 @@ void world_new(const char *yaml, uint64_t seed, bool use_gtid)
 		link_start(&w.server[i]);
 	}
 	fake_journal_reset();
+	net_reset();
+	pending_word.said = false;
 }
 
 void world_free(void)

@@ -138,10 +138,12 @@ struct answer {
 struct stmt {
 	enum op op;
 	struct wsession *session; /* NULL once it has ended or its session is gone */
+	struct server *server;	  /* whose answer it is */
 	enum fault fault;
 	int64_t not_before_us; /* it stalls until then */
 	int64_t limit_at_us;   /* set in the server; 0 none */
 	int64_t begun_us, busy_until_us;
+	int64_t sent_us; /* by flipd; it may arrive a good while later */
 	bool waiting, queued, writing, killed;
 	struct args *in;
 	struct answer *out;
@@ -186,6 +188,8 @@ struct server {
 	uint32_t server_id;
 	bool up, partitioned, read_only, boots_closed, scheduler, semi_sync, trial, strict;
 	bool impostor;		       /* another server answers at its address */
+	bool cut;		       /* partitioned from what replicates, too */
+	int64_t in_reach_since_us;     /* of flipd: since its last start, or the end of a partition */
 	bool outer, outer_closed;      /* a fence outside the server, and what it is */
 	unsigned events_on;	       /* its events, a bit each */
 	int64_t lag_s;		       /* as SHOW SLAVE STATUS says */
@@ -216,6 +220,12 @@ struct server {
 
 /* --- applications --- */
 
+enum { /* of a write that was acknowledged */
+	ACKED = 1,
+	ACKED_BY_TARGET = 2,
+	ACKED_UNASKED = 4 /* by a server that was open and not by flipd's doing */
+};
+
 enum client_kind {
 	CLIENT_WRITER,
 	CLIENT_BLOCKER,
@@ -234,6 +244,15 @@ struct client {
 	uint64_t id;
 	int64_t busy_us, again_us;
 	uint64_t generation;
+};
+
+/* --- what an operator has said of a side --- */
+
+struct word {
+	int64_t said_us, ever_us; /* that it is dead or fenced; 0: not, or it does not hold any more */
+	bool gives_up;		  /* what that side alone has may be lost */
+	bool holds_though_seen;
+	bool given_up; /* and the other was opened by it */
 };
 
 /* --- what is to happen when --- */
@@ -280,7 +299,7 @@ struct world {
 	struct node_row row[ROWS_MAX * 8];
 	/* acknowledged writes */
 	int nwrites, cap_writes;
-	uint8_t *acked;
+	uint8_t *acked; /* how: ACKED_... */
 	/* the endpoint, an in-memory name */
 	int endpoint;	     /* a side, or 2: a third value */
 	int endpoint_spread; /* what the slowest authority shows */
@@ -301,6 +320,11 @@ struct world {
 	enum fault op_fault;
 	int nspoils;
 	struct spoil spoil[SPOILS_MAX];
+	enum fault next_fault; /* once flipd has died: in its next life, at that call of it */
+	int next_at;
+	int machines; /* so many of flipd's have died */
+	int call_at;  /* at that call: */
+	void (*call_fn)(void);
 	int second_at, second_server; /* at that call a server restarts */
 	bool second_closed;
 	int64_t second_down_us;
@@ -321,7 +345,7 @@ struct world {
 	bool bypass_account; /* there is one that walks through the fence */
 	bool probe_walks;    /* so does the probe's account */
 	bool hands;	     /* somebody else opens and writes: fewer promises */
-	bool loss_accepted;
+	struct word word[2]; /* on each side */
 	int from, to;
 	bool before[2][2]; /* scheduler and semi-sync of source, target before the flip */
 	enum flip_state state;
@@ -338,6 +362,9 @@ struct world {
 	char *document;			     /* of the flip's end, whole; in the arena */
 	char step[32], where[24], hint[512]; /* of its error */
 	char answer[1024];		     /* to what an operator asked last */
+	/* told to the journal, whether it took it or not */
+	bool opening_told;
+	int64_t closing_us; /* of its row, first */
 	bool over, judged, may_be_stuck, may_not_end, foreign_lock;
 	bool (*after_life)(void); /* acts on the flip that ended; true when it did (an operator's resolve) */
 };
@@ -371,6 +398,7 @@ struct trigger *trigger_add(enum when, const char *word, void (*fn)(struct trigg
 /* world_server.c */
 struct wsession *server_connect(struct server *, const char *user);
 struct wsession *server_find(struct server *, uint64_t id);
+void server_client_gone(struct wsession *);
 void server_drop(struct wsession *); /* the session ends: lock, statement and all */
 void server_kill(struct server *, uint64_t id, bool query_only);
 void server_poke(struct server *); /* something has changed: whoever waits looks again */
@@ -408,6 +436,26 @@ void server_position(const struct server *, struct facts_position *ret);
 int entry_at(uint64_t pos);
 uint64_t pos_of(int entry);
 const char *link_io(const struct server *);
+
+/* world_net.c */
+void net_reset(void);
+/* flipd cannot reach it, for ever with -1; cut: nor can what replicates. */
+void net_partition(struct server *, bool cut, int64_t us);
+void net_heal(struct server *);
+void net_keep_end(const struct wsession *); /* that its client has gone is noticed then */
+/* To be delivered when it can be reached again. */
+void net_keep(struct server *, void (*deliver)(void *), void *arg);
+
+/* world_word.c */
+#define LAST_TRY_US 600000 /* what flipd gives a side to answer right before it acts on a word about it */
+extern struct flip_word pending_word; /* an operator's, not yet given to the flip */
+/* False: there is no flip now that could be told; one that is stuck takes it up by operator_takes_up(). */
+bool operator_says(const struct flip_word *);
+bool MAY_WAIT operator_takes_up(void);
+void word_seen(const struct server *);
+void word_used(const struct server *);
+bool word_excuses(const struct server *);
+bool word_excuses_end(const struct server *);
 
 /* world_app.c */
 bool client_walks(const struct client *); /* through the fence */

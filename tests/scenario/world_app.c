@@ -140,6 +140,7 @@ static void client_write(struct client *c, struct wsession *x)
 
 	m->op = OP_WRITE;
 	m->client = c;
+	m->server = x->server;
 	m->busy_until_us = c->busy_us;
 	m->limit_at_us = write_number(); /* the write's number; an application's statement has no limit */
 	if (c->kind == CLIENT_BLOCKER)
@@ -172,7 +173,9 @@ void client_wrote(struct client *c, struct stmt *m)
 	if (m->lost)
 		return; /* client_lost has seen to it */
 	if (m->act == ACT_DONE) {
-		w.acked[m->limit_at_us] = 1;
+		const struct server *s = m->server; /* it may be down by now */
+		w.acked[m->limit_at_us] = (uint8_t)(ACKED | (s->index == 1 ? ACKED_BY_TARGET : 0) |
+						    (s->opened_by_other ? ACKED_UNASKED : 0));
 		if (c->kind != CLIENT_BLOCKER)
 			tick_at(c, pause_us());
 		return;

@@ -26,10 +26,15 @@ static bool goes_back(void)
 	       w.outcome == FLIP_REFUSED;
 }
 
+static bool in_reach(const struct server *s)
+{
+	return s->up && !s->partitioned;
+}
+
 static bool all_up(void)
 {
 	for (int i = 0; i < w.nservers; i++)
-		if (!w.server[i].up || w.server[i].partitioned)
+		if (!in_reach(&w.server[i]))
 			return false;
 	return true;
 }
@@ -56,26 +61,42 @@ static bool follows(const struct server *s, const struct server *m, char *why, s
 	return true;
 }
 
-static bool tidy(const struct server *master, char *why, size_t size)
+/* By an operator's word the flip has ended without one side: it is left as it is, whatever it is. */
+static bool left_out(void)
+{
+	return fake_journal_decided("\"failover\"") || fake_journal_decided("\"open_old_loss\"") ||
+	       strstr(w.warnings, "a failover by the word of") ||
+	       strstr(w.warnings, "was opened again by the word of");
+}
+
+/* All that concerns the master alone. */
+static bool serves(const struct server *master, char *why, size_t size)
 {
 	const struct node_row *row = master->row >= 0 ? &w.row[master->row] : NULL;
 
-	for (int i = 0; i < 2; i++)
-		UNLESS(!w.server[i].lock_holder || w.foreign_lock, "the lock on %s is still held",
-			w.server[i].name);
+	UNLESS(!master->read_only, "%s is closed", master->name);
+	UNLESS(!master->lock_holder || w.foreign_lock, "the lock on %s is still held", master->name);
 	UNLESS(!row || !strcmp(row->state, "closed"), "the flip's row on %s is %s", master->name, row->state);
 	UNLESS(w.endpoint == master->index || w.endpoint == 2 || !w.conf->clusters[0].nendpoints,
 		"the endpoint points at %d", w.endpoint);
 	UNLESS(!master->outer_closed, "the outer fence of %s is closed", master->name);
-	for (int i = 0; i < 2; i++)
-		UNLESS(&w.server[i] == master || !w.server[i].outer || w.server[i].outer_closed,
-			"the outer fence of %s is open", w.server[i].name);
 	UNLESS(master->events_on == (1u << w.nevents) - 1, "events of %s: %x are enabled", master->name,
 		master->events_on);
-	UNLESS(w.server[w.to].semi_sync == w.before[w.to][1], "semi-sync of %s is not as it was",
-		w.server[w.to].name);
 	UNLESS(w.rebooted_us || master->scheduler == w.before[w.from][0],
 		"the event scheduler of %s is not as on the old master before", master->name);
+	return true;
+}
+
+static bool tidy(const struct server *master, char *why, size_t size)
+{
+	const struct server *other = &w.server[!master->index];
+
+	if (!serves(master, why, size))
+		return false;
+	UNLESS(!other->lock_holder || w.foreign_lock, "the lock on %s is still held", other->name);
+	UNLESS(!other->outer || other->outer_closed, "the outer fence of %s is open", other->name);
+	UNLESS(w.server[w.to].semi_sync == w.before[w.to][1], "semi-sync of %s is not as it was",
+		w.server[w.to].name);
 	return true;
 }
 
@@ -102,11 +123,12 @@ bool world_settled(char *why, size_t size)
 	const struct server *old = &w.server[w.from], *new = &w.server[w.to];
 	const struct server *master = goes_back() ? old : new, *other = goes_back() ? new : old;
 
-	if (w.outcome == FLIP_OUTCOME_STUCK || w.hands || !all_up())
+	if (w.outcome == FLIP_OUTCOME_STUCK || w.hands)
 		return true;
 	if (restart_excuses())
 		return true;
-	UNLESS(!master->read_only, "%s is closed", master->name);
+	if (!all_up() || left_out())
+		return !in_reach(master) || serves(master, why, size);
 	UNLESS(other->read_only, "%s is open", other->name);
 	if (!tidy(master, why, size) || !follows(other, master, why, size))
 		return false;
@@ -116,6 +138,30 @@ bool world_settled(char *why, size_t size)
 	return true;
 }
 
+/*
+ * Given up by an operator, and by nobody else: what a side alone has for which a loss was accepted, when the
+ * other is the master by that word; of a side that was only said to be dead, what it took when it came up
+ * open and flipd could not see it.
+ */
+static bool may_be_lost(uint8_t acked)
+{
+	const struct word *word = &w.word[!!(acked & ACKED_BY_TARGET)];
+
+	if (word->given_up || (word->gives_up && w.outcome == FLIP_DONE))
+		return true;
+	return word->ever_us && (acked & ACKED_UNASKED);
+}
+
+static bool is_lost(int i, bool on_new, bool on_old)
+{
+	const struct server *old = &w.server[w.from], *new = &w.server[w.to];
+	bool o = old->data && old->data[i], n = new->data &&new->data[i];
+	bool here = on_new ? n : on_old ? o : n || o;
+
+	/* What the master itself has acknowledged is never given up by a word on the other. */
+	return w.acked[i] && !here && !(((on_new && o) || (on_old && n)) && may_be_lost(w.acked[i]));
+}
+
 /* Law 2. Where an operator is called, what one side alone has must at least be there and be told. */
 static void judge_writes(void)
 {
@@ -123,13 +169,10 @@ static void judge_writes(void)
 	bool on_new = w.outcome == FLIP_DONE && !w.rehearsal, on_old = goes_back();
 	int lost = 0, first = -1;
 
-	for (int i = 0; i < w.nwrites; i++) {
-		bool o = old->data && old->data[i], n = new->data &&new->data[i];
-		if (!w.acked[i] || (on_new ? n : on_old ? o : n || o))
-			continue;
-		first = lost++ ? first : i;
-	}
-	if (lost && !w.loss_accepted)
+	for (int i = 0; i < w.nwrites; i++)
+		if (is_lost(i, on_new, on_old))
+			first = lost++ ? first : i;
+	if (lost)
 		violation("%d acknowledged writes are lost (outcome %s), the first is number %d: old %d, new "
 			  "%d",
 			lost, flip_outcome_name(w.outcome) ? flip_outcome_name(w.outcome) : "none", first,
@@ -148,7 +191,7 @@ static void judge_accounts(void)
 		violation("an account is locked on new");
 	if (!old->account_locked[ACCOUNT_LEGACY] || !w.ended)
 		return;
-	if (all_up() && w.outcome != FLIP_OUTCOME_STUCK && !w.hands)
+	if (all_up() && w.outcome != FLIP_OUTCOME_STUCK && !w.hands && !left_out())
 		violation("an account is still locked on old");
 	if (!strstr(w.warnings, "'legacy'@'%' ACCOUNT UNLOCK"))
 		violation("an account is still locked on old, and nobody is told");
@@ -165,11 +208,16 @@ void world_judge(void)
 		violation("the flip has not ended");
 	if (w.ended && w.outcome == FLIP_OUTCOME_STUCK && !w.may_be_stuck)
 		violation("the flip is stuck: %s", w.warnings);
+	if (left_out() && w.warnings[0] && !strstr(w.fault_name, "journal decide") &&
+		(w.outcome == FLIP_DONE || w.outcome == FLIP_ROLLED_BACK) &&
+		!strstr(w.warnings, "by the word of"))
+		violation("a side is left out by a word, and nobody is told");
 	if (w.ended && !world_settled(why, sizeof(why)))
 		violation("10 s after the end (%s): %s", flip_outcome_name(w.outcome), why);
 	if (w.rehearsal && w.ended && w.outcome == FLIP_ROLLED_BACK)
 		violation("a rehearsal has nothing to roll back");
-	if (writable_sides() > 1 && !w.hands && !restart_excuses())
+	if (writable_sides() > 1 && !w.hands && !restart_excuses() && !word_excuses_end(&w.server[0]) &&
+		!word_excuses_end(&w.server[1]))
 		violation("both sides are open at the end");
 	judge_writes();
 	judge_accounts();

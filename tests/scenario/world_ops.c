@@ -123,7 +123,7 @@ static int op_heartbeat(struct stmt *m)
 		      (s->lock_holder == 0 || s->lock_holder == m->in->number);
 	if (m->out->yes) {
 		judge_own_write(s, "a heartbeat");
-		if (s->opened_by_other && s->index == w.to && !fake_journal_has("opened"))
+		if (s->opened_by_other && s->index == w.to && !w.opening_told)
 			violation("a heartbeat on %s, which flipd did not open", s->name);
 		log_write(s, ENTRY_BEAT, vtime_wall_ms());
 	}
@@ -198,7 +198,7 @@ static int op_fence(struct stmt *m)
 
 static int op_unfence(struct stmt *m)
 {
-	w.unfence_sent_us = m->begun_us;
+	w.unfence_sent_us = m->sent_us;
 	server_set_read_only(at(m), false, true, "unfence");
 	w.unfence_sent_us = 0;
 	return done(m);
@@ -228,7 +228,9 @@ static int op_open_guarded(struct stmt *m)
 			return refuse(m, 0, -ETIMEDOUT, "guarded opening: the position was not reached");
 		return STEP_WAIT;
 	}
+	w.unfence_sent_us = m->sent_us;
 	server_set_read_only(at(m), false, true, "guarded opening");
+	w.unfence_sent_us = 0;
 	return done(m);
 }
 

@@ -183,7 +183,7 @@ static void fetch(void *arg)
 	struct link *l = &t->s->link;
 	struct server *m = &w.server[l->master];
 
-	if (t->generation != l->generation || !l->io || !m->up || !t->s->up)
+	if (t->generation != l->generation || !l->io || !m->up || m->cut || !t->s->up || t->s->cut)
 		return;
 	l->fetched = m->nlog;
 	apply_next(t->s);
@@ -219,7 +219,7 @@ static void connect_master(void *arg)
 
 	if (t->generation != l->generation || !l->there || !s->up || l->io)
 		return;
-	if (!m->up) {
+	if (!m->up || m->cut || s->cut) {
 		tick_at(s, vtime_us() + RETRY_US, connect_master);
 		return;
 	}

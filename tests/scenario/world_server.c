@@ -66,6 +66,13 @@ void server_drop(struct wsession *x)
 	server_poke(s);
 }
 
+void server_client_gone(struct wsession *x)
+{
+	x->client_gone = true;
+	if (!x->running)
+		server_drop(x);
+}
+
 struct session_ref {
 	struct server *s;
 	int boots;
@@ -115,8 +122,14 @@ static void answer(void *arg)
 		client_wrote(m->client, m);
 		return;
 	}
+	if (m->server->partitioned) {
+		net_keep(m->server, answer, m);
+		return;
+	}
 	if (m->life != w.life)
 		return;
+	if (m->op == OP_PROVE && !m->lost && m->act == ACT_DONE)
+		word_seen(m->server);
 	m->answered = true;
 	fiber_cond_signal(&m->cond);
 }
@@ -281,6 +294,7 @@ void server_boot(struct server *s, bool closed)
 
 	note("%s is up again, %s", s->name, closed ? "closed" : "open");
 	s->up = true;
+	s->in_reach_since_us = vtime_us();
 	w.rebooted_us = vtime_us();
 	w.rebooted_late = fake_journal_has("closing") || row_is_closed();
 	s->boots++;
@@ -333,6 +347,37 @@ static bool on_its_way(const struct server *other)
 	       vtime_us() - w.unfence_sent_us <= SENT_US;
 }
 
+/* It was sent before an operator said that its server takes no writes, and has arrived all the same. */
+static bool told_otherwise(const struct server *s)
+{
+	return w.unfence_sent_us && w.unfence_sent_us < w.word[s->index].ever_us;
+}
+
+/* It was sent when an operator had said that the other side takes no writes, and flipd could not see better.
+ */
+static bool sent_on_a_word(const struct server *other)
+{
+	int64_t said_us = w.word[other->index].ever_us;
+
+	return said_us && said_us < w.unfence_sent_us &&
+	       (other->partitioned || w.unfence_sent_us < other->in_reach_since_us + LAST_TRY_US);
+}
+
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Open, and flipd can have known that. */
+static bool is_known_open(const struct server *s, int64_t notice_us)
+{
+	int64_t since_us = later(s->writable_since_us, s->in_reach_since_us);
+
+	if (!s->up || s->read_only || word_excuses(s) || sent_on_a_word(s))
+		return false;
+	return !s->opened_by_other || (vtime_us() - since_us > notice_us && !on_its_way(s));
+}
+
 static void judge_opening(struct server *s, const char *how)
 {
 	struct server *other = &w.server[!s->index];
@@ -341,14 +386,14 @@ static void judge_opening(struct server *s, const char *how)
 	 * meanwhile. */
 	int64_t notice_us = new || fake_journal_has("intent") ? NOTICE_US : LOOK_US;
 
-	if (other->up && !other->read_only &&
-		(!other->opened_by_other ||
-			(vtime_us() - other->writable_since_us > notice_us && !on_its_way(other))) &&
-		!w.loss_accepted)
+	word_used(other);
+	if (told_otherwise(s))
+		return;
+	if (is_known_open(other, notice_us))
 		violation("flipd opens %s (%s) while %s is open", s->name, how, other->name);
 	if (new && !fake_journal_intent_live())
 		violation("flipd opens %s (%s) without a live, durable intent", s->name, how);
-	if (!new &&fake_journal_intent_live() && !w.loss_accepted)
+	if (!new &&fake_journal_intent_live())
 		violation("flipd opens %s (%s) while the intent for %s lives", s->name, how, other->name);
 }
 

@@ -22,30 +22,9 @@ static void do_kill(struct trigger *t)
 		server_restart(server_of(t), t->arg, t->arg_us);
 }
 
-static void heal(void *arg)
-{
-	struct server *s = arg;
-	bool again = true;
-
-	note("%s can be reached again", s->name);
-	s->partitioned = false;
-	while (again) { /* clients that went away meanwhile are noticed now */
-		again = false;
-		for (struct wsession *x = s->sessions; x && !again; x = x->next) {
-			if (!x->flipd || x->running || (x->id && !x->client_gone))
-				continue;
-			server_drop(x);
-			again = true;
-		}
-	}
-}
-
 static void do_partition(struct trigger *t)
 {
-	note("%s cannot be reached by flipd", server_of(t)->name);
-	server_of(t)->partitioned = true;
-	if (t->arg_us >= 0)
-		vtime_at(vtime_us() + t->arg_us, heal, server_of(t));
+	net_partition(server_of(t), t->arg, t->arg_us);
 }
 
 static void do_open(struct trigger *t)
@@ -297,6 +276,12 @@ static void parse_server_time(struct trigger *t, const struct words *l, int i)
 	t->arg_us = strcmp(words_at(l, i + 1), "forever") ? words_us(words_at(l, i + 1)) : -1;
 }
 
+static void parse_partition(struct trigger *t, const struct words *l, int i)
+{
+	parse_server_time(t, l, i);
+	t->arg = !strcmp(words_at(l, i + 2), "cut"); /* from what replicates, too */
+}
+
 static void parse_fault(struct trigger *t, const struct words *l, int i)
 {
 	const char *name = words_rest(l, i + 1);
@@ -404,9 +389,9 @@ static void parse_nothing(struct trigger *t, const struct words *l, int i)
 }
 
 static const struct action actions[] = {
-	{"kill", parse_kill, do_kill},			/* SERVER open|closed DOWN | SERVER forever */
-	{"partition", parse_server_time, do_partition}, /* SERVER DURATION|forever */
-	{"open", parse_server, do_open},		/* SERVER, by hand */
+	{"kill", parse_kill, do_kill},		      /* SERVER open|closed DOWN | SERVER forever */
+	{"partition", parse_partition, do_partition}, /* SERVER DURATION|forever [cut] */
+	{"open", parse_server, do_open},	      /* SERVER, by hand */
 	{"close", parse_server, do_close}, {"write", parse_server, do_write},
 	{"lose", parse_lose, do_lose},	 /* SERVER N: the end of its log | row: the flip's | relay */
 	{"lock", parse_server, do_lock}, /* by a flipd of another host */

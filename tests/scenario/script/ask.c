@@ -8,8 +8,6 @@
 
 #include "tests/scenario/script/script.h"
 
-struct flip_word pending_word;
-
 static void answer(const struct err *err, const char *well)
 {
 	if (err->code)
@@ -41,22 +39,6 @@ static void do_hasten(struct trigger *t)
 
 /* --- resolve --- */
 
-/* As the daemon has it: resolve without options leaves the word as it is. */
-bool says_anything(const struct flip_word *word)
-{
-	return word->word != RECOVER_WORD_NONE || word->accept_loss;
-}
-
-static void word_fiber(void *arg)
-{
-	struct err err = {0};
-
-	(void)arg;
-	if (says_anything(&pending_word) && flip_set_word(w.flip, &pending_word, &err) < 0)
-		violation("resolve: %s", err_text(&err));
-	pending_word.said = false;
-}
-
 static struct flip_word word_of(const struct trigger *t)
 {
 	return (struct flip_word){.said = true,
@@ -71,11 +53,10 @@ static struct flip_word word_of(const struct trigger *t)
 /* While it still looks by itself it is told; one that is stuck is taken up again by its life. */
 static void do_resolve(struct trigger *t)
 {
-	pending_word = word_of(t);
-	w.loss_accepted = w.loss_accepted || pending_word.accept_loss;
+	struct flip_word word = word_of(t);
+
 	note("an operator resolves");
-	if (w.flip && flip_get_state(w.flip) == FLIP_RECOVERING)
-		fiber_detach(fiber_spawn("resolve", word_fiber, NULL));
+	(void)operator_says(&word);
 }
 
 static void parse_resolve(struct trigger *t, const struct words *l, int i)

@@ -16,7 +16,7 @@
  *     expect lives N  expect hooks N  expect document TEXT  expect answer TEXT (to an operator)
  *     expect probe VIA  expect row STATE  expect fault  expect predicted yes|no
  *     expect events rest DURATION
- *     allow stuck|unended|hands|loss|foreign
+ *     allow stuck|unended|hands|foreign
  *
  * WHEN: at step NAME | at|after op NAME [SERVER] | at|after journal KIND | at DURATION, each with [+DURATION]
  * [skip N] ACTION: see act.c. Servers: old new source target r1 r2 r3.
@@ -64,9 +64,5 @@ void act_parse(struct trigger *, const struct words *, int i);
 void expect_add(const struct words *);
 /* Each that does not hold becomes a violation. */
 void expect_judge(void);
-
-/* An operator's word that waits for a flip that is stuck. */
-extern struct flip_word pending_word;
-bool says_anything(const struct flip_word *);
 
 #endif
