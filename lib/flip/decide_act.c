@@ -328,14 +328,15 @@ static enum decide_next MAY_WAIT act_open_old_loss(
 
 	if (!look_word_holds(f, &l->new_view, &err))
 		return decide_failed(f, "old is not opened beside new", &err);
+	/* First: the revocation takes it along to the disk, and a later life may see nothing of the loss. */
+	decide_warn(f,
+		"%s opens again by the word of %s that %s is dead: writes that only %s took may be lost",
+		f->old_side.server->conf->name, f->word.user, f->new_side.server->conf->name,
+		f->new_side.server->conf->name);
 	if (step_intent_undo(f, &err) < 0)
 		return decide_failed(f, "the revocation could not be made durable", &err);
 	f->opened = false;
 	f->rolling_back = true; /* also where new had been opened */
-	decide_warn(f,
-		"%s was opened again by the word of %s that %s is dead: writes that only %s took may be lost",
-		f->old_side.server->conf->name, f->word.user, f->new_side.server->conf->name,
-		f->new_side.server->conf->name);
 	f->semi_sync_changed = false;
 	return roll_back(f, d, l);
 }
