@@ -12,8 +12,6 @@
 #include "lib/base/str.h"
 
 #define HASTE_MS 15000
-#define LAG_MOST_MS 3600000 /* as the configuration's keys have it */
-#define BLACKOUT_MOST_MS 600000
 #define RESOLVE_WAIT_MS 20000 /* recovering may last as long as a server is away; the answer then says so */
 
 static void on_event(struct run *run, const char *type, const struct wire *detail, void *arg)
@@ -72,9 +70,9 @@ static int read_flip(const struct request *r, struct flip_request *ret, bool *re
 	int code = command_side(r, "to", &to, err);
 
 	if (code == 0)
-		code = duration(r, "max_lag", LAG_MOST_MS, &ret->max_lag_ms, err);
+		code = duration(r, "max_lag", CONF_LAG_MOST_MS, &ret->max_lag_ms, err);
 	if (code == 0)
-		code = duration(r, "max_blackout", BLACKOUT_MOST_MS, &ret->max_blackout_ms, err);
+		code = duration(r, "max_blackout", CONF_BLACKOUT_MOST_MS, &ret->max_blackout_ms, err);
 	if (code < 0)
 		return code;
 	if (wire_get_str(r->args, "at") || wire_get_str(r->args, "window"))

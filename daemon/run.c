@@ -146,12 +146,12 @@ static struct run *MAY_WAIT follow_up_stop(struct watched *w)
 	return left;
 }
 
-/* A flip that changed nothing leaves undone what the one before it had left. */
-static bool leaves_all_as_it_was(const struct run *run)
+/* The master is still the one to which the flip before it went, which may have left something undone. */
+static bool leaves_the_master(const struct run *run)
 {
 	enum flip_outcome o = flip_get_outcome(run->flip);
 
-	return o == FLIP_REFUSED || o == FLIP_NOTHING_TO_DO || o == FLIP_ABORTED;
+	return o == FLIP_REFUSED || o == FLIP_NOTHING_TO_DO || o == FLIP_ABORTED || o == FLIP_ROLLED_BACK;
 }
 
 /* The end of a run's fiber: the flip has ended, is stuck, or was left to the next start. before: whose flip
@@ -176,7 +176,7 @@ static void run_returned(struct run *run, struct run *before)
 		w->run = NULL;
 		run->watched = NULL;
 		flip_off_event(run->flip, on_event, run);
-		if (before && leaves_all_as_it_was(run) && flip_left(before->flip) && !server->stopping)
+		if (before && leaves_the_master(run) && flip_left(before->flip) && !server->stopping)
 			follow_up(w, before);
 		if (flip_left(run->flip) && !server->stopping)
 			follow_up(w, run);

@@ -30,8 +30,8 @@ static enum decide_next MAY_WAIT go_on(struct flip *f, const char *from_row)
 		decide_end(f, FLIP_DONE);
 		return DECIDE_ENDED;
 	}
-	if (rc != -ECANCELED &&
-		!str_eq(err_text(&err), err_text(&f->error))) /* the flip's error is the first */
+	/* The flip's error is the first: another one is told besides. */
+	if (rc != -ECANCELED && !str_eq(err_text(&err), err_text(&f->error)))
 		flip_warn(f, "%s%s%s; trying again", err_text(&err), err.hint[0] ? "; " : "", err.hint);
 	runner_stop_all(f);
 	guard_stop(f);

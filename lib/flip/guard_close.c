@@ -21,7 +21,7 @@ static enum act MAY_WAIT kill_clients(
 	for (int i = 0; i < n; i++)
 		if (!kill_exempt_user(&c->conf->policy, server, &list[i]))
 			ids[nids++] = list[i].id;
-	return node_kill_many(x, ids, nids, flip_deadline(ROUND_TRIP_MS), err);
+	return node_kill_many(x, ids, nids, flip_deadline(KILLS_MS), err);
 }
 
 int MAY_WAIT flip_guard_close(struct cluster *c, enum conf_side side, struct err *err)

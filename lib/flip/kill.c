@@ -172,7 +172,7 @@ static int MAY_WAIT kill_sweep(struct flip *f, struct sweep *w, int *ret_left, s
 			list[nkill] = list[i];
 			ids[nkill++] = list[i].id;
 		}
-	act = node_kill_many(side->reaper, ids, nkill, flip_deadline(ROUND_TRIP_MS), err);
+	act = node_kill_many(side->reaper, ids, nkill, flip_deadline(KILLS_MS), err);
 	if (act == ACT_UNKNOWN)
 		return flip_rc(act, err);
 	*ret_left = 0;

@@ -367,8 +367,8 @@ int MAY_WAIT step_finish(struct flip *f, struct err *err)
 	session_close(f->fence_probe);
 	f->fence_probe = NULL;
 	accounts_unlock_patiently(f);
-	rc = guard_end(
-		f); /* till here old that comes up open is closed again; from here on the watcher looks */
+	/* Till here old that comes up open is closed again; from here on the watcher looks. */
+	rc = guard_end(f);
 	if (rc == 0)
 		rc = step_lock_undo(f, err);
 	return rc == 0 ? step_lock_undone(f, err) : rc;

@@ -97,8 +97,13 @@ void MAY_WAIT fence_probe_warm(struct flip *f)
 {
 	struct err why = {0};
 
-	if (!f->policy.fence_probe.user || (f->fence_probe && session_alive(f->fence_probe)))
+	if (!f->policy.fence_probe.user)
 		return;
+	if (f->fence_probe &&
+		session_alive(f->fence_probe) && /* that it is gone shows only when it is used */
+		node_probe_try(f->fence_probe, flip_deadline(ROUND_TRIP_MS), &why) != ACT_UNKNOWN)
+		return;
+	err_clear(&why);
 	session_close(f->fence_probe);
 	f->fence_probe = NULL;
 	if (session_open(f->old_side.server->node, SESSION_PROBE, &f->policy.fence_probe,

@@ -142,12 +142,12 @@ static int MAY_WAIT before_fence(struct flip *f, struct err *err)
 	int rc = have_adapters(f, err);
 
 	if (rc == 0)
+		fence_probe_warm(f); /* drain may have taken hours; before all that must not grow old */
+	if (rc == 0)
 		rc = have_lock(f, &f->old_side, &p, err);
 	sess_tag(f, "fence");
 	if (rc == 0)
 		rc = take_baseline(f, err);
-	if (rc == 0)
-		fence_probe_warm(f); /* drain may have taken hours */
 	if (rc == 0)
 		rc = row_write(f, f->old_side.act, "fencing", err);
 	if (rc == 0)
@@ -267,13 +267,11 @@ static void MAY_WAIT note_reopening(struct flip *f)
 	f->old_reopened = true;
 }
 
-/* The first try is a short one: what it may still do, should its answer not come, is over before new can have
- * become anything else than it was when this was sent. A server that needs longer gets it at the next. */
+/* The first try is a short one: one that hangs is killed soon, so that there is little time in which new
+ * boots open before its effect comes. A server that needs longer gets it at the next. */
 static int64_t unfence_deadline(struct flip *f)
 {
-	int64_t ms = f->unfence_tries++ ? ROUND_TRIP_MS : UNFENCE_FIRST_MS;
-
-	return flip_deadline(ms);
+	return flip_deadline(f->unfence_tries++ ? ROUND_TRIP_MS : UNFENCE_FIRST_MS);
 }
 
 static int MAY_WAIT open_fences(struct flip *f, struct err *err)

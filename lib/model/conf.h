@@ -32,6 +32,9 @@ enum conf_verify { CONF_VERIFY_NONE, CONF_VERIFY_COUNTS, CONF_VERIFY_CHECKSUM };
 enum conf_via { CONF_VIA_SERVERS, CONF_VIA_ENDPOINT, CONF_VIA_NONE };
 enum conf_lower { CONF_LOWER_NO, CONF_LOWER_WARN, CONF_LOWER_SKIP };
 enum conf_order { CONF_ORDER_BEFORE_OPEN, CONF_ORDER_AFTER_OPEN };
+/* The most that the keys max_lag and max_blackout take, and requests that set them. */
+enum { CONF_LAG_MOST_MS = 3600000, CONF_BLACKOUT_MOST_MS = 600000 };
+
 enum conf_side { CONF_SOURCE = 0, CONF_TARGET = 1 };
 enum conf_fence_kind {
 	CONF_FENCE_READ_ONLY,
