@@ -113,6 +113,11 @@ def end_of(series, child, log, since, timeout=90, meanwhile=lambda: None):
         raise LabError("flipctl: exit %d: %s%s" % (child.returncode, out, err)) from None
 
 
+def allowed_at(moment, allowed=OUTCOMES):
+    """A fault in the preflight may be met by its checks, which refuse then."""
+    return allowed | ({"refused"} if moment == "preflight" else set())
+
+
 def case(series, where, moment, begin, end=None, seconds=0.0, back=False, allowed=OUTCOMES, boots=False):
     """strike(), and then: one side open within 10 s, and all that judge() looks at. boots: the fault may leave a master
     that booted closed after the flip had ended; that is its operator's business too."""
@@ -122,5 +127,5 @@ def case(series, where, moment, begin, end=None, seconds=0.0, back=False, allowe
         series.old.query("SET GLOBAL read_only=0")
     wait_for(lambda: series.openings.only_open(since), WRITABLE_WITHIN_S, "one writable side")
     where = "%s at %s%s%s" % (where, moment, " of a roll back" if back else "", "" if struck else ", not met")
-    series.judge(flip, where, allowed | ({"refused"} if moment == "preflight" else set()))
+    series.judge(flip, where, allowed_at(moment, allowed))
     return flip, struck

@@ -4,8 +4,8 @@ server can prevent that, only read_only=1 in its configuration."""
 
 import signal
 
-from tests.fault.series import ALL, OUTCOMES, SUMMARY, WRITABLE_WITHIN_S, brief
-from tests.fault.strike import BACK, FORWARD, strike, thing
+from tests.fault.series import ALL, SUMMARY, WRITABLE_WITHIN_S, brief
+from tests.fault.strike import BACK, FORWARD, allowed_at, strike, thing
 from tests.lab.proc import wait_for
 
 BOOTS_OPEN = {"source": {"boots_fenced": False}, "target": {"boots_fenced": False}}
@@ -80,7 +80,7 @@ def boot_case(series, who, moment, back):
     server = Restart(series, thing(series, who), pause=who == "new")
     new, where = series.new, "%s booted open at %s%s" % (who, moment, " of a roll back" if back else "")
     flip, _, since = strike(series, moment, server.kill, server.start, 0, back)
-    if flip["outcome"] in ("stuck", "aborted", "rolled_back") and new.writable:
+    if flip["outcome"] in ("stuck", "refused", "aborted", "rolled_back") and new.writable:
         assert who == "new", "%s: new is open: %s" % (where, brief(flip))
         new.query("SET GLOBAL read_only=1")
     server.go_on()
@@ -95,7 +95,7 @@ def boot_case(series, who, moment, back):
         wait_for(lambda: series.openings.only_open(since), WRITABLE_WITHIN_S, "one writable side")
     seconds = by_the_boot(series, server.server, where)
     series.excuse()
-    series.judge(flip, where, OUTCOMES)
+    series.judge(flip, where, allowed_at(moment))
     return where, flip["outcome"], seconds
 
 
