@@ -27,11 +27,13 @@
 #include "lib/io/proc.h"
 #include "lib/io/sd.h"
 #include "lib/io/work.h"
+#include "lib/store/journal.h"
 
 #define STOP_MARGIN_MS 3000  /* beyond max_blackout, for what a flip does at its end */
 #define ANSWER_LIMIT_MS 1000 /* for clients to get the answers of what has ended */
 #define CLEAN_LIMIT_MS 5000  /* for all that comes after the flips' ends */
 #define STATUS_EVERY_MS 1000
+#define DISK_SLOW_MS 1000 /* a write that takes longer is told of */
 #define RELOAD_LIMIT_MS 5000
 
 /* The list of clusters */
@@ -259,6 +261,24 @@ static void MAY_WAIT end(struct server *server)
 
 /* Running */
 
+/* A flip waits for the disk as long as it takes: what must be on disk before a deed is not done without. */
+static void watch_disk(struct server *server)
+{
+	int64_t waits_us = server->journal ? journal_waits_us(server->journal) : 0;
+	bool hangs = waits_us >= DISK_SLOW_MS * 1000;
+
+	if (hangs && !server->disk_hangs)
+		log_at(LOG_LEVEL_ERROR, NULL,
+			"the disk of state_dir %s has not taken a write for %.1f s: flips wait for it, and "
+			"where one has fenced, writes stand still; see what holds it up (the kernel's log, "
+			"iostat, a full or lost volume)",
+			server->conf->daemon.state_dir, (double)waits_us / 1e6);
+	if (!hangs && server->disk_hangs)
+		log_at(LOG_LEVEL_NOTICE, NULL, "the disk of state_dir %s takes writes again",
+			server->conf->daemon.state_dir);
+	server->disk_hangs = hangs;
+}
+
 static void server_start(void *arg)
 {
 	struct server *server = arg;
@@ -271,6 +291,7 @@ static void server_start(void *arg)
 	}
 	while (!server->signo) {
 		status_tell(server);
+		watch_disk(server);
 		(void)fiber_cond_wait(&server->changed, clock_us() + STATUS_EVERY_MS * 1000);
 	}
 	if (server->exit_status == 0)

@@ -31,8 +31,9 @@ struct server {
 	struct fiber *reader;	   /* reads what the last flips were */
 	struct fiber_cond changed; /* stop was asked for, or a flip's fiber has returned */
 	bool serving, stopping;
-	bool clean; /* stopped with nothing left that anybody uses */
-	int signo;  /* what asked it to stop */
+	bool disk_hangs; /* that the journal's disk does not answer has been told */
+	bool clean;	 /* stopped with nothing left that anybody uses */
+	int signo;	 /* what asked it to stop */
 	int exit_status;
 };
 

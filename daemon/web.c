@@ -52,7 +52,8 @@ static void visit_main(void *arg)
 
 static void show_ready(const struct server *server, struct httpd_request *request)
 {
-	if (server->serving && !server->stopping && server->conf && journal_ok(server->journal))
+	if (server->serving && !server->stopping && server->conf && journal_ok(server->journal) &&
+		!server->disk_hangs)
 		httpd_reply_text(request, 200, "ready");
 	else
 		httpd_reply_text(request, 503, server->stopping ? "stopping" : "not ready");

@@ -90,6 +90,11 @@ bool journal_ok(const struct journal *j)
 	return !j->failing;
 }
 
+int64_t journal_waits_us(const struct journal *j)
+{
+	return j->batches > 0 ? clock_us() - j->sent_us : 0;
+}
+
 /* Writing */
 
 static char *dup_or_empty(const char *s)

@@ -21,6 +21,7 @@ int MAY_WAIT journal_open(const char *state_dir, struct journal **ret, struct er
 void journal_close(struct journal *); /* finishes what is queued; takes NULL */
 const char *journal_id(const struct journal *);
 bool journal_ok(const struct journal *); /* false once a write has failed and none has succeeded since */
+int64_t journal_waits_us(const struct journal *); /* for the disk, since when; 0 when for nothing */
 
 struct journal_flip { /* what is known when a flip begins, and its end */
 	const char *id, *cluster, *group, *from, *to;

@@ -48,6 +48,7 @@ struct journal {
 	char id[JOURNAL_ID_SIZE];
 	struct journal_op *head, **tail; /* pending */
 	int batches;			 /* on the lane: 1 at most, but for the last */
+	int64_t sent_us;		 /* when the last of them was sent there */
 	int running;			 /* flips begun and not ended by this process */
 	bool failing;
 	struct journal_loss *losses;

@@ -249,6 +249,7 @@ void journal_flush(struct journal *j)
 	if (!b)
 		return;
 	j->batches++;
+	j->sent_us = clock_us();
 	work_lane_post(j->lane, batch_run, batch_done, b);
 }
 
