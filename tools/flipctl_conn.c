@@ -58,7 +58,10 @@ struct conn *conn_open(const struct ctl *ctl)
 			why = strerror(errno);
 	}
 	if (why) {
-		(void)fprintf(stderr, "flipctl: flipd does not answer at %s: %s\n", ctl->socket, why);
+		(void)fprintf(stderr,
+			"flipctl: flipd does not answer at %s: %s\n"
+			"Does flipd run? Another socket is named with --socket or FLIPD_SOCKET.\n",
+			ctl->socket, why);
 		if (fd >= 0)
 			(void)close(fd);
 		return NULL;

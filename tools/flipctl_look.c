@@ -196,14 +196,24 @@ static int grants_json(const char *text)
 	return code;
 }
 
+static const char *why_no_grants(const char *flavor)
+{
+	static const char *const later[] = {"mysql", "rds", "aurora"};
+
+	for (size_t i = 0; i < COUNT_OF(later); i++) {
+		if (str_eq(flavor, later[i]))
+			return "comes with a later version; this one knows mariadb";
+	}
+	return "no such flavor; there is mariadb";
+}
+
 int do_grants(const struct ctl *ctl)
 {
 	struct strbuf b = {0};
 	int code = EXIT_DONE;
 
 	if (grants_text(ctl->args[0], &b) < 0) {
-		(void)fprintf(stderr, "flipctl: grants: %s: no such flavor: mariadb, mysql, rds or aurora\n",
-			ctl->args[0]);
+		(void)fprintf(stderr, "flipctl: grants: %s: %s\n", ctl->args[0], why_no_grants(ctl->args[0]));
 		code = EXIT_USAGE;
 	} else if (ctl->json) {
 		code = grants_json(strbuf_str(&b));

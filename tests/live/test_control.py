@@ -195,13 +195,16 @@ def test_grants_need_no_daemon(tmp_path):
     done = subprocess.run([places.built("flipctl"), "--socket", str(tmp_path / "none"), "grants", "mariadb"],
                           capture_output=True, text=True, timeout=10)
     assert done.returncode == 0 and "'PASSWORD_OF_flipd'" in done.stdout
-    assert subprocess.run([places.built("flipctl"), "grants", "oracle"], capture_output=True).returncode == 1
+    for flavor, says in ("oracle", "no such flavor; there is mariadb"), ("aurora", "comes with a later version"):
+        done = subprocess.run([places.built("flipctl"), "grants", flavor], capture_output=True, text=True)
+        assert done.returncode == 1 and done.stdout == "" and flavor + ": " + says in done.stderr
 
 
 def test_out_of_reach_is_5(tmp_path):
     done = subprocess.run([places.built("flipctl"), "ping"], capture_output=True, text=True, timeout=10,
                           env=dict(os.environ, FLIPD_SOCKET=str(tmp_path / "none")))
     assert done.returncode == 5 and str(tmp_path / "none") in done.stderr and done.stdout == ""
+    assert "Does flipd run?" in done.stderr and "--socket" in done.stderr
 
 
 def test_flip_refused(flipd):
