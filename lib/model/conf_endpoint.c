@@ -146,7 +146,24 @@ const char *conf_hook_name(const char *path, char *buf, size_t size)
 	return buf;
 }
 
-/* The first that no other endpoint of the cluster has: one name may stand in two types, or in two views. */
+/* Who is asked to switch it; NULL for a hook. */
+static const char *where_is(const struct conf_endpoint *e)
+{
+	return e->kind == CONF_ENDPOINT_DNS && e->servers.n ? e->servers.v[0] : e->hosted_zone_id;
+}
+
+static bool is_same(const struct conf_endpoint *a, const struct conf_endpoint *b)
+{
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind == CONF_ENDPOINT_HOOK)
+		return str_eq(a->path, b->path);
+	return str_ieq(a->rr_name, b->rr_name) && str_eq(a->type, b->type) &&
+	       str_ieq(where_is(a), where_is(b));
+}
+
+/* The first that no other endpoint of the cluster has: one name may stand in two types, or in two views.
+ * NULL: so does another, or the same stands there already. */
 static const char *find_label(
 	struct conf_reader *rd, const struct conf_cluster *c, const struct conf_endpoint *e)
 {
@@ -154,8 +171,7 @@ static const char *find_label(
 	bool hook = e->kind == CONF_ENDPOINT_HOOK && e->path;
 	char host[200];
 	const char *name = hook ? conf_hook_name(e->path, host, sizeof(host)) : e->rr_name;
-	const char *where =
-		e->kind == CONF_ENDPOINT_DNS && e->servers.n ? e->servers.v[0] : e->hosted_zone_id;
+	const char *where = where_is(e);
 	const char *labels[3] = {arena_printf(rd->arena, "%s %s", word, name ? name : "")};
 
 	if (e->type)
@@ -163,7 +179,7 @@ static const char *find_label(
 	if (hook && e->path[0] != '/') /* several may be on one host */
 		labels[1] = arena_printf(rd->arena, "%s #%d", labels[0], c->nendpoints + 1);
 	for (int j = 0; j < c->nendpoints; j++)
-		if (hook && str_eq(c->endpoints[j].path, e->path))
+		if (is_same(&c->endpoints[j], e))
 			return NULL;
 	if (e->type && where)
 		labels[2] = arena_printf(rd->arena, "%s @%s", labels[1], where);

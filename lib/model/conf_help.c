@@ -65,6 +65,13 @@ static void describe_where(struct strbuf *b, unsigned where)
 static void add_keys(
 	struct table *t, const char *prefix, const char *place, unsigned where, const struct conf_key *keys);
 
+static const char *default_of(const struct conf_key *k)
+{
+	if (k->preset)
+		return k->preset;
+	return k->empty ? k->empty : "-";
+}
+
 static void add_key(
 	struct table *t, const char *prefix, const char *place, unsigned above, const struct conf_key *k)
 {
@@ -74,8 +81,8 @@ static void add_key(
 	strbuf_addf(&name, "%s%s", prefix, k->name);
 	describe_type(&type, k);
 	describe_where(&where, here);
-	add_row(t, (const char *const[COLUMNS]){strbuf_str(&name), strbuf_str(&type),
-			   k->preset ? k->preset : "-", where.len ? strbuf_str(&where) : place, k->does});
+	add_row(t, (const char *const[COLUMNS]){strbuf_str(&name), strbuf_str(&type), default_of(k),
+			   where.len ? strbuf_str(&where) : place, k->does});
 	if (k->sub) {
 		strbuf_add(&name, ".");
 		add_keys(t, strbuf_str(&name), place, here, k->sub);

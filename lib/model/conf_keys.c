@@ -109,7 +109,7 @@ static const struct conf_key probe_keys[] = {
 static const struct conf_key sessions_keys[] = {
 	{.name = "exempt_users", .type = &conf_type_list, .offset = AT(conf_policy, exempt_users),
 		.does = "accounts whose sessions are not killed"},
-	{.name = "lock_accounts", .type = &conf_type_list, .preset = NULL, .offset = AT(conf_policy, lock_accounts),
+	{.name = "lock_accounts", .type = &conf_type_list, .empty = "[]", .offset = AT(conf_policy, lock_accounts),
 		.does = "accounts that cannot log in to old for as long as a flip lasts: USER (at every host) or USER@HOST"},
 	{.name = "keep_text", .type = &conf_type_bool, .preset = "false", .offset = AT(conf_policy, keep_text),
 		.does = "keep the statements of killed sessions, not only their digest"},
@@ -172,8 +172,8 @@ const struct conf_key conf_keys_cluster[] = {
 		"an account that the fence stops, for proofs and the probe"),
 	POLICY_MAP("probe", probe_keys, policy, "measures the blackout from outside the procedure"),
 	POLICY_MAP("sessions", sessions_keys, policy, "what is killed and what is kept of it"),
-	{.name = "preflight", .type = &conf_type_lowered, .where = POLICY, .offset = AT(conf_cluster, policy),
-		.does = "checks that are to refuse less"},
+	{.name = "preflight", .type = &conf_type_lowered, .where = POLICY, .empty = "{}",
+		.offset = AT(conf_cluster, policy), .does = "checks that are to refuse less"},
 	POLICY_MAP("hooks", hooks_keys, hooks, "programs and URLs that are told"),
 	{0},
 };

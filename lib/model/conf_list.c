@@ -132,7 +132,11 @@ bool conf_read_list(struct conf_reader *rd, const struct conf_node *n, bool one_
 
 static void print_list(struct conf_printer *p, const struct conf_key *k, const void *field)
 {
-	conf_print_list(p, k->name, field);
+	const struct conf_list *l = field;
+
+	if (!l->n && k->empty)
+		conf_print_line(p, "%s: %s", k->name, k->empty);
+	conf_print_list(p, k->name, l);
 }
 
 static const char *item_text(struct conf_reader *rd, const struct conf_node *n)

@@ -94,6 +94,7 @@ struct conf_key {
 	unsigned where;
 	size_t offset;
 	const char *preset; /* the built-in default as it would be written; NULL: none */
+	const char *empty;  /* the built-in default where that is nothing: "[]", "{}" */
 	int64_t min, max;   /* numbers; durations in microseconds; strings: longest */
 	int64_t unit;	    /* durations: the field's unit in microseconds */
 	const char *const *words;

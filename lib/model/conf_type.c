@@ -244,7 +244,7 @@ static bool read_truth(struct conf_reader *rd, const struct conf_node *n, bool *
 	if (!s)
 		return false;
 	for (size_t i = 0; i < COUNT_OF(words); i++)
-		if (str_eq(s, words[i])) {
+		if (str_ieq(s, words[i])) {
 			*ret = i % 2;
 			return true;
 		}

@@ -233,8 +233,7 @@ static void print_lowered(struct conf_printer *p, const struct conf_key *k, cons
 {
 	const struct conf_policy *policy = field;
 
-	if (policy->nlower)
-		conf_print_line(p, "%s:", k->name);
+	conf_print_line(p, "%s:%s%s", k->name, policy->nlower ? "" : " ", policy->nlower ? "" : k->empty);
 	p->indent++;
 	for (int i = 0; i < policy->nlower; i++)
 		conf_print_value(

@@ -274,8 +274,18 @@ static bool read_stream(struct yaml *y, struct conf_node **ret)
 	return true;
 }
 
+/* Some editors begin a file with the mark of UTF-8, which the parser takes only where it may guess the
+ * encoding. */
+static size_t mark_of_utf8(const char *text, size_t len)
+{
+	static const char mark[3] = {'\xef', '\xbb', '\xbf'};
+
+	return len >= sizeof(mark) && memcmp(text, mark, sizeof(mark)) == 0 ? sizeof(mark) : 0;
+}
+
 void conf_yaml_read(struct conf_reader *rd, const char *file, const char *text, size_t len)
 {
+	size_t skipped = mark_of_utf8(text, len);
 	struct yaml *y = xcalloc(1, sizeof(*y));
 	struct conf_node *top = NULL;
 
@@ -284,7 +294,7 @@ void conf_yaml_read(struct conf_reader *rd, const char *file, const char *text, 
 	if (!yaml_parser_initialize(&y->parser))
 		abort(); /* GCOVR_EXCL_LINE: out of memory */
 	yaml_parser_set_encoding(&y->parser, YAML_UTF8_ENCODING);
-	yaml_parser_set_input_string(&y->parser, (const unsigned char *)text, len);
+	yaml_parser_set_input_string(&y->parser, (const unsigned char *)text + skipped, len - skipped);
 	if (!read_stream(y, &top))
 		rd->partial = true;
 	else if (top && conf_node_want_map(rd, top)) {

@@ -39,6 +39,64 @@ static void refused(const char *text, const char *says)
 	conf_errors_free(&errors);
 }
 
+/* As editors and generators write it: a mark of UTF-8 before the first key, truth in capitals. */
+static void other_hands(void **state)
+{
+	struct conf *conf = load("\xef\xbb\xbf" BASE ", boots_fenced: TRUE, sessions: {keep_text: True}}\n"
+				 "clusters: {c: {" SIDES "}}\n");
+
+	(void)state;
+	assert_true(conf->clusters[0].policy.keep_text);
+	assert_int_equal(conf->clusters[0].side[0].boots_fenced, 1);
+	conf_unref(conf);
+	conf = load("\xef\xbb\xbf");
+	assert_int_equal(conf->nclusters, 0);
+	conf_unref(conf);
+	refused("\xef\xbb", "yaml");
+}
+
+/* A default that is nothing is a default too. */
+static void nothing_is_printed(void **state)
+{
+	struct conf *conf = load(BASE "}\nclusters: {c: {" SIDES "}}\n");
+	char *text = conf_print(conf);
+
+	(void)state;
+	assert_non_null(strstr(text, "      lock_accounts: []\n"));
+	assert_non_null(strstr(text, "    preflight: {}\n"));
+	free(text);
+	conf_unref(conf);
+	conf = load(BASE ", sessions: {lock_accounts: [a]}, preflight: {lag: skip}}\nclusters: {c: {" SIDES
+			 "}}\n");
+	text = conf_print(conf);
+	assert_non_null(strstr(text, "lock_accounts: [a]\n"));
+	assert_non_null(strstr(text, "    preflight:\n      lag: skip\n"));
+	assert_null(strstr(text, "[]"));
+	free(text);
+	conf_unref(conf);
+}
+
+#define RECORD(name, type, server, a, b)                                                                     \
+	"{dns: {name: " name ", zone: z, type: " type ", servers: [" server "], source: " a ", target: " b   \
+	"}}"
+
+/* One record has one place: the same in another type, or in another view, is another. */
+static void a_record_stands_once(void **state)
+{
+#define BEGIN BASE "}\nclusters: {c: {" SIDES ", endpoints: [\n"
+	struct conf *conf = load(BEGIN RECORD("n.z", "A", "10.0.0.1", "10.0.1.1", "10.0.1.2") ",\n" RECORD(
+		"n.z", "AAAA", "10.0.0.1", "'::1'", "'::2'") ",\n" RECORD("n.z", "A", "10.0.0.2", "10.0.1.1",
+		"10.0.1.2") "]}}\n");
+
+	(void)state;
+	assert_string_equal(conf->clusters[0].endpoints[2].label, "dns n.z. A");
+	conf_unref(conf);
+	refused(BEGIN RECORD("n.z", "A", "10.0.0.1", "10.0.1.1", "10.0.1.2") ",\n" RECORD(
+			"N.Z.", "A", "10.0.0.1", "10.0.1.3", "10.0.1.2") "]}}\n",
+		"t:4: clusters.c.endpoints[1].dns: the same endpoint stands twice in the cluster");
+#undef BEGIN
+}
+
 static void other_kinds(void **state)
 {
 	static const struct {
@@ -210,6 +268,9 @@ static void changed_roles(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(other_hands),
+		cmocka_unit_test(nothing_is_printed),
+		cmocka_unit_test(a_record_stands_once),
 		cmocka_unit_test(other_kinds),
 		cmocka_unit_test(names_in_dns),
 		cmocka_unit_test(bounds),
