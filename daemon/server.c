@@ -108,6 +108,7 @@ static int MAY_WAIT open_sockets(struct server *server, struct err *err)
 	int code = control_start(server, daemon->control_socket, fd_unix, &server->control, err);
 	if (code < 0) {
 		err_wrap(err, "control_socket");
+		err_hint(err, "make its directory, writable for flipd's user, or set daemon.control_socket");
 		return code;
 	}
 	control_set_group(server->control, group);
@@ -115,8 +116,11 @@ static int MAY_WAIT open_sockets(struct server *server, struct err *err)
 		return 0;
 	code = httpd_start(
 		daemon->status_host, daemon->status_port, fd_inet, web_request, server, &server->httpd, err);
-	if (code < 0)
+	if (code < 0) {
 		err_wrap(err, "status_listen");
+		err_hint(err,
+			"set daemon.status_listen to an address and port that are free here, or to none");
+	}
 	return code;
 }
 

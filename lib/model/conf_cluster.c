@@ -124,8 +124,10 @@ static void read_clusters(struct conf_reader *rd, const struct conf_layers *defa
 {
 	struct conf *conf = &rd->box->conf;
 	struct conf_layers maps = top_layers(rd, "clusters");
+	size_t entries = (size_t)count_entries(&maps);
+	const struct conf_node **nodes = arena_alloc(rd->scratch, entries * sizeof(*nodes));
 
-	conf->clusters = arena_alloc(rd->arena, (size_t)count_entries(&maps) * sizeof(*conf->clusters));
+	conf->clusters = arena_alloc(rd->arena, entries * sizeof(*conf->clusters));
 	for (int i = 0; i < maps.n; i++) {
 		for (int j = 0; j < maps.v[i]->n; j++) {
 			const struct conf_node *n = maps.v[i]->v[j], *first = find_name(&maps, i, n->key);
@@ -133,9 +135,11 @@ static void read_clusters(struct conf_reader *rd, const struct conf_layers *defa
 			if (first)
 				conf_error(rd, n, NULL, "defined twice, first at %s:%d", first->file,
 					first->line);
+			nodes[conf->nclusters] = n;
 			read_cluster(rd, defaults, n, &conf->clusters[conf->nclusters++]);
 		}
 	}
+	conf_check_shared(rd, nodes);
 }
 
 /* Names become names: "*" is every cluster. */

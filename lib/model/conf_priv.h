@@ -168,6 +168,8 @@ bool conf_check_name(struct conf_reader *, const struct conf_node *); /* of a cl
 void conf_check_fence(struct conf_reader *, const struct conf_node *, const struct conf_fence *);
 void conf_check_server(struct conf_reader *, const struct conf_node *, const struct conf_server *);
 void conf_check_cluster(struct conf_reader *, const struct conf_node *, const struct conf_cluster *);
+/* nodes: where each cluster stands. */
+void conf_check_shared(struct conf_reader *, const struct conf_node *const *nodes);
 void conf_check_endpoint(struct conf_reader *, const struct conf_node *, struct conf_endpoint *);
 /* An error for a key that is needed and stands nowhere. True when it is there. */
 bool conf_need(struct conf_reader *, const struct conf_node *, const char *key, bool is_there);

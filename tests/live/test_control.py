@@ -28,7 +28,7 @@ OTHER_GID = 54321
 class Daemon:
     """flipd on a configuration whose servers are ports of loopback that nobody listens on."""
 
-    def __init__(self, directory, clusters=("shard1", "shard2"), daemon=None, env=None):
+    def __init__(self, directory, clusters=("shard1", "shard2"), daemon=None, env=None, prepare=True):
         self.dir = str(directory)
         os.chmod(self.dir, 0o755)
         self.socket = os.path.join(self.dir, "control.sock")
@@ -47,7 +47,8 @@ class Daemon:
             "defaults": {"user": "flipd", "password_file": password,
                          "replication": {"user": "repl", "password_file": password}},
             "clusters": {name: self.cluster() for name in clusters}}
-        os.makedirs(self.config["daemon"]["state_dir"], mode=0o700, exist_ok=True)
+        if prepare:
+            os.makedirs(self.config["daemon"]["state_dir"], mode=0o700, exist_ok=True)
         self.write()
 
     @staticmethod
@@ -614,6 +615,23 @@ def test_second_daemon_on_the_same_state(make):
                             timeout=10)
     assert second.returncode == 2 and "state" in second.stderr
     assert first.ctl("ping").returncode == 0
+
+
+def test_a_start_that_fails_says_what_to_do(make):
+    """Once each for what a first start meets: a directory that is not there, a port that is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for key, value, says in (
+                ("state_dir", "/nowhere/at/all", "make its parent directory, or set daemon.state_dir"),
+                ("control_socket", "/nowhere/control.sock", "make its directory, writable for flipd's user, or set "
+                                                            "daemon.control_socket"),
+                ("status_listen", "127.0.0.1:%d" % taken.getsockname()[1], "that are free here, or to none")):
+            flipd = make(daemon={key: value}, prepare=False)
+            done = subprocess.run([places.built("flipd"), "--config", flipd.config_file], capture_output=True, text=True,
+                                  timeout=20)
+            assert done.returncode == 2 and done.stdout == "", done
+            assert "cannot start: %s: " % key in done.stderr and says in done.stderr, done.stderr
 
 
 def test_stale_socket_is_replaced(make):

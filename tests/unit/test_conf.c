@@ -237,7 +237,7 @@ static void fences(void **state)
 		"    source: {host: a, fence: [read_only, {hook: {path: /bin/g}},\n"
 		"      {security_group: {region: e, cluster_id: c, open: [o], closed: [x, y]}}]}\n"
 		"    target: {host: b, fence: {hook: {timeout: 3s}}}\n"
-		"  d: {source: {host: a, fence: read_only}, target: {host: b}}\n");
+		"  d: {source: {host: x, fence: read_only}, target: {host: y}}\n");
 	const struct conf_server *s = conf->clusters[0].side, *d = conf->clusters[1].side;
 
 	(void)state;

@@ -190,6 +190,26 @@ static void warnings(void **state)
 }
 
 /* "an endpoint list that is there and empty" says the same as none. */
+/* A block that was copied: the flips of two clusters know nothing of each other. */
+static void servers_in_two_clusters(void **state)
+{
+	struct conf *conf =
+		load(BASE "}\nclusters:\n"
+			  "  c1: {source: {host: a}, target: {host: b}}\n"
+			  "  c2: {source: {host: A}, target: {host: c}, replicas: [{name: x, host: b}]}\n"
+			  "  c3: {source: {host: a, port: 3307}, target: {host: d}}\n");
+
+	(void)state;
+	assert_int_equal(conf->nwarnings, 2);
+	assert_string_equal(conf->warnings[0],
+		"t:4: clusters.c2.source: A:3306 stands in the cluster c1 too: flips of the two would not "
+		"know of each other");
+	assert_string_equal(conf->warnings[1],
+		"t:4: clusters.c2.replicas: b:3306 stands in the cluster c1 too: flips of the two would not "
+		"know of each other");
+	conf_unref(conf);
+}
+
 static void nothing_said(void **state)
 {
 	struct conf *conf =
@@ -275,6 +295,7 @@ int main(void)
 		cmocka_unit_test(names_in_dns),
 		cmocka_unit_test(bounds),
 		cmocka_unit_test(warnings),
+		cmocka_unit_test(servers_in_two_clusters),
 		cmocka_unit_test(nothing_said),
 		cmocka_unit_test(odd_names),
 		cmocka_unit_test(changed_roles),
