@@ -130,20 +130,43 @@ void conf_check_endpoint(struct conf_reader *rd, const struct conf_node *n, stru
 		conf_warn(rd, n, NULL, "comes with a later version; this one does not flip the cluster");
 }
 
+/* The length of a URL's scheme, ":" and slashes; 0 for a path. *ret_host: what comes after a user and
+ * password, *ret_rest what comes after the host. */
+static size_t split_url(const char *path, const char **ret_host, const char **ret_rest)
+{
+	const char *scheme = path[0] == '/' ? NULL : strstr(path, "://");
+
+	if (!scheme)
+		return 0;
+	const char *user = scheme + 3;
+	size_t len = strcspn(user, "/?#");
+	const char *at = memrchr(user, '@', len);
+
+	*ret_host = at ? at + 1 : user;
+	*ret_rest = user + len;
+	return (size_t)(user - path);
+}
+
 const char *conf_hook_name(const char *path, char *buf, size_t size)
 {
-	const char *scheme = strstr(path, "://");
+	const char *host, *rest;
+	size_t scheme = split_url(path, &host, &rest);
 
-	if (path[0] == '/' || !scheme)
+	if (!scheme)
 		return str_copy(buf, size, path);
-	const char *host = scheme + 3;
-	size_t len = strcspn(host, "/?#");
-	const char *at = memrchr(host, '@', len);
-	const char *from = at ? at + 1 : host;
-
-	(void)snprintf(
-		buf, size, "%.*s%.*s", (int)(host - path), path, (int)(len - (size_t)(from - host)), from);
+	(void)snprintf(buf, size, "%.*s%.*s", (int)scheme, path, (int)(rest - host), host);
 	return buf;
+}
+
+void conf_print_hook(struct strbuf *out, const char *path)
+{
+	const char *host, *rest;
+	size_t scheme = split_url(path, &host, &rest);
+
+	if (!scheme || host == path + scheme)
+		strbuf_add(out, path);
+	else
+		strbuf_addf(out, "%.*s***@%s", (int)scheme, path, host);
 }
 
 /* Who is asked to switch it; NULL for a hook. */

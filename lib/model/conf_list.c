@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LIST_MAX 10000
@@ -259,9 +260,27 @@ static void print_listen(struct conf_printer *p, const struct conf_key *k, const
 		conf_print_value(p, k->name, "none");
 }
 
+/* Only what people read hides a URL's user: the journal's copy has to work. */
+static void print_hooks(struct conf_printer *p, const struct conf_key *k, const void *field)
+{
+	const struct conf_list *l = field;
+	struct strbuf *texts = xcalloc((size_t)l->n + 1, sizeof(*texts));
+	struct conf_list shown = {.v = xcalloc((size_t)l->n + 1, sizeof(*shown.v)), .n = l->n};
+
+	for (int i = 0; i < l->n; i++) {
+		conf_print_hook(&texts[i], l->v[i]);
+		shown.v[i] = p->secrets ? strbuf_str(&texts[i]) : l->v[i];
+	}
+	conf_print_list(p, k->name, &shown);
+	for (int i = 0; i < l->n; i++)
+		strbuf_free(&texts[i]);
+	free(texts);
+	free(shown.v);
+}
+
 const struct conf_type conf_type_list = {"list", read_list, NULL, print_list};
 const struct conf_type conf_type_one_or_list = {"value or list", read_one_or_list, NULL, print_list};
-const struct conf_type conf_type_hooks = {"list of paths or URLs", read_hooks, NULL, print_list};
+const struct conf_type conf_type_hooks = {"list of paths or URLs", read_hooks, NULL, print_hooks};
 const struct conf_type conf_type_addresses = {"list of ADDRESS[:PORT]", read_addresses, NULL, print_list};
 const struct conf_type conf_type_address = {"HOST[:PORT]", read_address, NULL, print_address};
 const struct conf_type conf_type_listen = {"ADDRESS:PORT|none", read_listen, NULL, print_listen};

@@ -201,6 +201,9 @@ struct conf_printer {
 	bool secrets; /* as ***; else not at all */
 };
 
+/* A hook's path; of a URL's user and password three stars. */
+void conf_print_hook(struct strbuf *out, const char *path);
+
 void conf_print_line(struct conf_printer *, const char *fmt, ...) PRINTF(2, 3);
 void conf_print_value(struct conf_printer *, const char *key, const char *value); /* quoted where needed */
 void conf_print_list(struct conf_printer *, const char *key, const struct conf_list *);

@@ -67,6 +67,19 @@ static void print_text(struct conf_printer *p, const struct conf_key *k, const v
 		conf_print_value(p, k->name, s);
 }
 
+/* Only what people read hides a URL's user: the journal's copy has to work. */
+static void print_hook(struct conf_printer *p, const struct conf_key *k, const void *field)
+{
+	const char *s = *(const char *const *)field;
+	struct strbuf b = {0};
+
+	if (!s)
+		return;
+	conf_print_hook(&b, s);
+	conf_print_value(p, k->name, p->secrets ? strbuf_str(&b) : s);
+	strbuf_free(&b);
+}
+
 static bool any(const char *s)
 {
 	return *s;
@@ -332,7 +345,7 @@ const struct conf_type conf_type_string = {"string", read_string, NULL, print_te
 const struct conf_type conf_type_ident = {"name", read_ident, NULL, print_text};
 const struct conf_type conf_type_path = {"path", read_path, NULL, print_text};
 const struct conf_type conf_type_file = {"path", read_existing, NULL, print_text};
-const struct conf_type conf_type_hook = {"path or URL", read_hook, NULL, print_text};
+const struct conf_type conf_type_hook = {"path or URL", read_hook, NULL, print_hook};
 const struct conf_type conf_type_host = {"host", read_host, NULL, print_text};
 const struct conf_type conf_type_dns_name = {"domain name", read_dns_name, NULL, print_text};
 const struct conf_type conf_type_number = {"number", read_number, NULL, print_number};

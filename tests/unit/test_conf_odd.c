@@ -76,6 +76,26 @@ static void nothing_is_printed(void **state)
 	conf_unref(conf);
 }
 
+/* What a URL has before its host is a password; the rest says which of several hooks it is. */
+static void a_hooks_password_is_hidden(void **state)
+{
+	struct conf *conf = load(BASE "}\nclusters: {c: {" SIDES ", endpoints: [hook: {path: "
+				      "'http://u:T0KEN@h/a'}, hook: {path: 'http://h/b@c'}],\n"
+				      "  hooks: {after_end: [/bin/true, 'https://T0KEN@h:8/x?y']}}}\n");
+	char *shown = conf_print(conf), *kept = conf_print_cluster(&conf->clusters[0]);
+
+	(void)state;
+	assert_null(strstr(shown, "T0KEN"));
+	assert_non_null(strstr(shown, "path: \"http://***@h/a\"\n"));
+	assert_non_null(strstr(shown, "path: \"http://h/b@c\"\n"));
+	assert_non_null(strstr(shown, "after_end: [/bin/true, \"https://***@h:8/x?y\"]\n"));
+	assert_non_null(strstr(kept, "http://u:T0KEN@h/a"));
+	assert_non_null(strstr(kept, "https://T0KEN@h:8/x?y"));
+	free(shown);
+	free(kept);
+	conf_unref(conf);
+}
+
 #define RECORD(name, type, server, a, b)                                                                     \
 	"{dns: {name: " name ", zone: z, type: " type ", servers: [" server "], source: " a ", target: " b   \
 	"}}"
@@ -290,6 +310,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(other_hands),
 		cmocka_unit_test(nothing_is_printed),
+		cmocka_unit_test(a_hooks_password_is_hidden),
 		cmocka_unit_test(a_record_stands_once),
 		cmocka_unit_test(other_kinds),
 		cmocka_unit_test(names_in_dns),
