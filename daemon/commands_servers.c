@@ -22,7 +22,7 @@
 static int not_in_flip(const struct request *r, const struct watched *w, struct err *err)
 {
 	if (w->run && w->run->active)
-		return err_set(err, -EBUSY, "%s: %s %s is under way: %s waits for its end", w->name,
+		return err_set(err, -EBUSY, "%s: %s %s is under way: %s again when it has ended", w->name,
 			run_word(w->run), flip_id(w->run->flip), r->command->name);
 	return 0;
 }

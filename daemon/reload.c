@@ -145,6 +145,16 @@ static void add_changed_groups(struct wire *changed, const struct conf *old, con
 	}
 }
 
+/* Keys of the process that a reload can change; those that it cannot have stopped it before. */
+static void add_changed_daemon(
+	struct wire *changed, const struct conf_daemon *old, const struct conf_daemon *new)
+{
+	if (old->poll_interval_ms != new->poll_interval_ms)
+		wire_add_str(changed, "daemon.poll_interval");
+	if (!str_eq(old->control_group, new->control_group))
+		wire_add_str(changed, "daemon.control_group");
+}
+
 /* What the cluster will run with: the configuration of the replacement that waits, else of the live one. */
 static const struct conf_cluster *conf_of(const struct watched *w)
 {
@@ -249,6 +259,7 @@ static int MAY_WAIT take(struct server *server, struct conf *new, struct wire *c
 	changes_take(server, changes, n, changed);
 	drop_gone(server, new, changed);
 	add_changed_groups(changed, old, new);
+	add_changed_daemon(changed, &old->daemon, &new->daemon);
 	set_poll_interval(server, new->daemon.poll_interval_ms);
 	conf_unref(old);
 	for (int i = 0; i < new->nwarnings; i++)

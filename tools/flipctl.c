@@ -230,7 +230,5 @@ int main(int argc, char **argv)
 	int code = check_usage(command, &ctl, seen);
 	if (code == EXIT_DONE)
 		code = command->run(&ctl);
-	if (fflush(stdout) == EOF && code == EXIT_DONE)
-		code = EXIT_USAGE;
-	return code;
+	return code == EXIT_DONE ? text_flush() : code;
 }

@@ -80,6 +80,8 @@ const char *text_ms(const struct wire *o, const char *key);   /* "143 ms", "2.3 
 const char *text_time(const struct wire *o, const char *key); /* local time, or "-" */
 /* The JSON document itself. */
 int text_json(const struct wire *);
+/* What was printed goes out; EXIT_USAGE, and said, when nobody took it. */
+int text_flush(void);
 
 /* flipctl_show.c */
 void show_status(const struct wire *, bool details);

@@ -48,8 +48,7 @@ static int status_once(const struct ctl *ctl, struct conn *c, bool redraw)
 	else
 		show_status(result, name != NULL);
 	wire_free(result);
-	(void)fflush(stdout);
-	return code;
+	return code == EXIT_DONE ? text_flush() : code;
 }
 
 int do_status(const struct ctl *ctl)

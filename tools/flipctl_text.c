@@ -1,6 +1,7 @@
 /* flipctl_text: tables, colours, times, and texts from outside made fit for a terminal. */
 #include "tools/flipctl.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,6 +143,16 @@ int text_json(const struct wire *value)
 
 	free(text);
 	return code;
+}
+
+int text_flush(void)
+{
+	errno = 0;
+	if (fflush(stdout) != EOF && !ferror(stdout))
+		return EXIT_DONE;
+	(void)fprintf(stderr, "flipctl: the answer could not be written%s%s\n", errno ? ": " : "",
+		errno ? strerror(errno) : "");
+	return EXIT_USAGE;
 }
 
 /* Tables */

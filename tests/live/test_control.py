@@ -230,6 +230,19 @@ def test_flip_refused(flipd):
     assert "refused" in people and "connect" in people and "preflight" in people
 
 
+def test_an_answer_that_nobody_takes(flipd):
+    command = [places.built("flipctl"), "--socket", flipd.socket, "status"]
+    with open("/dev/full", "w") as full:
+        for more in ([], ["--watch"], ["shard1", "--watch"]):
+            done = subprocess.run(command + more, stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+            assert done.returncode == 1 and "could not be written: No space left" in done.stderr, more
+    watching = subprocess.Popen(command + ["--watch"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert watching.stdout.readline().startswith("CLUSTER")
+    watching.stdout.close()  # as `| head -1` does: it does not go on for ever
+    assert watching.wait(20) == 1 and "Broken pipe" in watching.stderr.read()
+    watching.stderr.close()
+
+
 def test_not_on_a_terminal_nothing_is_done(flipd):
     done = flipd.ctl("flip", "shard1", "--to", "target")
     assert done.returncode == 1 and "nothing was done" in done.stderr
@@ -452,6 +465,17 @@ def test_reload_is_whole_or_nothing(flipd):
     done = flipd.ctl("reload")
     assert done.returncode == 1 and "sauce" in done.stderr and "max_lag" in done.stderr
     assert sorted(c["name"] for c in flipd.json("status")[1]["clusters"]) == ["shard2", "shard3"]
+
+
+def test_reload_names_what_of_the_process_changed(flipd):
+    flipd.config["daemon"]["poll_interval"] = "300ms"
+    flipd.write()
+    assert flipd.json("reload") == (0, {"changed": ["daemon.poll_interval"]})
+    flipd.config["daemon"]["control_group"] = "nobody-has-this-group"
+    flipd.config["groups"] = {"both": {"clusters": ["*"]}}
+    flipd.write()
+    assert flipd.json("reload") == (0, {"changed": ["both", "daemon.control_group"]})
+    assert flipd.json("reload") == (0, {"changed": []})
 
 
 def test_reload_tells_what_it_cannot_change(flipd):
