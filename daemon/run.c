@@ -64,10 +64,10 @@ static void on_event(const struct flip *flip, const char *type, const struct wir
 	} else if (str_eq(type, "accepted")) {
 		log_at(LOG_LEVEL_NOTICE, &ctx, "%s begins", run_word(run));
 	} else if (str_eq(type, "killed")) {
-		const char *user = wire_get_str(detail, "user");
+		const char *user = wire_get_str(detail, "user"), *id = wire_get_str(detail, "id");
 		ctx.server = wire_get_str(detail, "server");
-		log_at(LOG_LEVEL_INFO, &ctx, "session %jd of %s killed",
-			(intmax_t)wire_get_int(detail, "id", 0), user ? user : "somebody");
+		log_at(LOG_LEVEL_INFO, &ctx, "session %s of %s killed", id ? id : "?",
+			user ? user : "somebody");
 	}
 	for (struct run_listener *l = run->listeners, *next; l; l = next) {
 		next = l->next;

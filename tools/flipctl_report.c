@@ -64,11 +64,6 @@ struct column {
 	bool coloured;
 };
 
-static const char *number_of(const struct wire *o, const char *key)
-{
-	return text_printf("%jd", (intmax_t)wire_get_int(o, key, 0));
-}
-
 static const char *clock_of(const struct wire *o, const char *key)
 {
 	const char *at = text_time(o, key);
@@ -105,7 +100,7 @@ static void show_lists(const struct wire *flip)
 	static const struct column attempts[] = {{"AT", "at", clock_of, false},
 		{"STOOD STILL", "blackout_ms", text_ms, false}, {"BLOCKED BY", "blockers", text_of, false}};
 	static const struct column killed[] = {{"SERVER", "server", text_of, false},
-		{"ID", "id", number_of, false}, {"USER", "user", text_of, false},
+		{"ID", "id", text_of, false}, {"USER", "user", text_of, false},
 		{"HOST", "host", text_of, false}, {"DB", "db", text_of, false},
 		{"IDLE OR BUSY FOR", "age_ms", text_ms, false}, {"STATEMENT", "digest", text_of, false}};
 	static const struct column endpoints[] = {{"ENDPOINT", "name", text_of, false},

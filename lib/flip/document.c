@@ -86,7 +86,7 @@ static void set_killed(const struct flip *f, struct wire *doc)
 		const struct victim *v = &f->victims[i];
 		struct wire *o = wire_add_object(a);
 		wire_set_str(o, "server", v->server);
-		wire_set_int(o, "id", (int64_t)v->id);
+		wire_set_strf(o, "id", "%ju", (uintmax_t)v->id); /* as all ids */
 		wire_set_str(o, "user", v->user);
 		wire_set_str(o, "host", v->host);
 		wire_set_str(o, "db", v->db[0] ? v->db : NULL);

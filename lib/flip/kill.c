@@ -87,7 +87,7 @@ static void record_victim(struct flip *f, struct flip_side *side, const struct f
 	v->id = s->id;
 	v->age_ms = s->time_ms;
 	wire_set_str(d, "server", v->server);
-	wire_set_int(d, "id", (int64_t)v->id);
+	wire_set_strf(d, "id", "%ju", (uintmax_t)v->id);
 	wire_set_str(d, "user", v->user);
 	wire_set_str(d, "host", v->host);
 	(void)!jn_write(f, "killed", "kill", wire_ref(d), false, NULL);

@@ -26,7 +26,7 @@ def names(attempt, client):
 
 
 def was_killed(document, client):
-    return any(v["id"] == client.id for v in document["killed"])
+    return any(v["id"] == str(client.id) for v in document["killed"])
 
 
 def went_back(scene, load, old, new):

@@ -409,7 +409,7 @@ def test_e6_temporary_tables_in_mixed_format():
         client.run("INSERT INTO app.scratch VALUES (1)")
         client.run("INSERT INTO app.item (name) SELECT CONCAT('from scratch ', n) FROM app.scratch")
         document = scene.flip(new)
-        assert any(v["id"] == client.id for v in document["killed"])
+        assert any(v["id"] == str(client.id) for v in document["killed"])
         scene.nothing_added(document, old)
         for _ in range(2):  # the second time after a restart of flipd
             daemon.wait_ready(old.name)

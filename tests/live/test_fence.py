@@ -50,7 +50,7 @@ def test_blockers_are_killed(scene, what):
     load = scene.load(interval_ms=1)
     blocker = block(scene, old, what)
     document = scene.flip(new)
-    victims = {v["id"]: v for v in document["killed"]}
+    victims = {int(v["id"]): v for v in document["killed"]}
     assert victims[blocker.id]["user"] == "batch" and victims[blocker.id]["server"] == old.name
     assert len(document["attempts"]) == 1 and names(document["attempts"][0], blocker), document["attempts"]
     assert document["blackout_ms"] < 500
@@ -134,7 +134,7 @@ def test_what_does_not_block_passes(scene):
     await_statement(old, "SLEEP(3)")
     document = scene.flip(new)
     assert all(not a["blockers"] for a in document["attempts"])
-    assert {idle.id, reader.id} <= {v["id"] for v in document["killed"]}
+    assert {idle.id, reader.id} <= {int(v["id"]) for v in document["killed"]}
     with pytest.raises(Exception):
         idle.connection.commit()
     scene.goes_on(load, server=new)

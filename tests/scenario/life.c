@@ -50,6 +50,7 @@ static void judge_document(const struct flip *f)
 
 	w.document = arena_strdup(w.arena, text);
 	free(text);
+	world_judge_shape(doc);
 	if (id && strcmp(id, flip_id(f)) != 0)
 		violation("the flip is %s, its document that of %s", flip_id(f), id);
 	if (strcmp(wire_get_str(doc, "from"), conf_side_name(flip_from(f))) != 0 ||

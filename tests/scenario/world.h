@@ -379,6 +379,9 @@ _Noreturn void world_leave(int status);
 int64_t jitter_us(int64_t about);
 void note(const char *fmt, ...) PRINTF(1, 2);
 void violation(const char *fmt, ...) PRINTF(1, 2);
+/* INTERFACES.md, section 3: a whole document of a flip. */
+struct wire;
+void world_judge_shape(const struct wire *document);
 
 /* The next call of flipd's: what is to go wrong with it. May not return: then flipd has crashed. */
 enum fault flipd_calls(const char *what, const char *where);
