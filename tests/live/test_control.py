@@ -601,6 +601,17 @@ def test_options(tmp_path):
     assert all(line.startswith("%s:" % bad) for line in done.stderr.splitlines())
 
 
+def test_readme_has_a_configuration_that_loads(tmp_path):
+    with open(os.path.join(places.ROOT, "README.md")) as f:
+        text = re.search(r"```yaml\n(.*?)```", f.read(), re.S).group(1)
+    for name in set(re.findall(r"/etc/flipd/([a-z.]+)", text)):
+        (tmp_path / name).write_text("c2VjcmV0\n")
+    (tmp_path / "flipd.yaml").write_text(text.replace("/etc/flipd", str(tmp_path)))
+    done = subprocess.run([places.built("flipd"), "--config", str(tmp_path / "flipd.yaml"), "--check-config"],
+                          capture_output=True, text=True, timeout=10)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_manual_has_the_tables_of_the_code():
     done = subprocess.run([os.path.join(places.ROOT, "tools", "man-tables"), "--check", places.built("flipd")],
                           capture_output=True, text=True, timeout=20)
