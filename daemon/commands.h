@@ -54,6 +54,9 @@ int command_cluster(const struct request *, struct watched **ret, struct err *) 
 int command_side(const struct request *, const char *key, int *ret_side, struct err *) MUSTCHECK;
 /* Adds a value's text to *ret and frees it. */
 void command_answer(struct strbuf *ret, struct wire *);
+/* A flip of which no more is known than a row says: everything else is empty or null. */
+struct journal_flip;
+struct wire *command_bare_flip(const struct journal_flip *);
 /* A failure that is nobody's fault but the world's: internal, with the reason kept. */
 int command_failed(struct err *);
 

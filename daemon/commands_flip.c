@@ -322,8 +322,9 @@ static int MAY_WAIT foreign(
 		return code;
 	if (code < 0)
 		return command_failed(err);
-	struct wire *o = wire_object();
+	struct wire *o;
 	if (only_say) {
+		o = wire_object();
 		wire_set_str(o, "flip", id);
 		wire_set_str(o, "state", "unknown");
 		wire_set_str(o, "text", text);
@@ -331,10 +332,8 @@ static int MAY_WAIT foreign(
 	} else {
 		log_at(LOG_LEVEL_NOTICE, &(struct log_ctx){.cluster = name, .flip_id = id},
 			"its row, left open by another flipd, was closed by %s", user);
-		wire_set_str(o, "id", id);
-		wire_set_str(o, "cluster", name);
-		wire_set_str(o, "state", "ended");
-		wire_set_str(o, "outcome", "nothing_to_do");
+		o = command_bare_flip(&(struct journal_flip){
+			.id = id, .cluster = name, .state = "ended", .outcome = "nothing_to_do"});
 	}
 	command_answer(ret, o);
 	free(text);

@@ -187,8 +187,7 @@ static void set_time(struct wire *o, const char *key, int64_t wall_ms)
 	wire_set_str(o, key, wall_ms ? clock_format_rfc3339(wall_ms, text, sizeof(text)) : NULL);
 }
 
-/* A flip that got no further than its beginning: what its row says, everything else empty. */
-static struct wire *bare_document(const struct journal_flip *f)
+struct wire *command_bare_flip(const struct journal_flip *f)
 {
 	static const char *const arrays[] = {
 		"warnings", "steps", "checks", "killed", "attempts", "endpoints"};
@@ -206,7 +205,10 @@ static struct wire *bare_document(const struct journal_flip *f)
 	set_time(o, "ended_at", f->ended_at_ms);
 	wire_set_null(o, "blackout_ms");
 	wire_set_null(o, "predicted_blackout_ms");
-	wire_set_null(o, "requested_by");
+	struct wire *by = wire_set_object(o, "requested_by");
+	wire_set_null(by, "user");
+	wire_set_null(by, "uid");
+	wire_set_null(by, "pid");
 	for (size_t i = 0; i < COUNT_OF(arrays); i++)
 		(void)wire_set_array(o, arrays[i]);
 	struct wire *position = wire_set_object(o, "position");
@@ -227,7 +229,7 @@ static void add_flip(const struct server *server, const struct journal_flip *f, 
 	else if (f->document && f->document[0])
 		strbuf_add(ret, f->document);
 	else
-		command_answer(ret, bare_document(f));
+		command_answer(ret, command_bare_flip(f));
 }
 
 int command_history(struct request *r, struct strbuf *ret, struct err *err)

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -279,6 +280,24 @@ def test_history_and_last_flip_survive_a_restart(make):
 
 
 # The protocol.
+
+def test_a_flip_of_which_only_its_row_is_left(make):
+    """flipd died before it saved more: the document has every field all the same."""
+    flipd = make().start()
+    whole = flipd.json("flip", "shard1", "--to", "target", "--yes")[1]
+    flipd.stop()
+    with contextlib.closing(sqlite3.connect(os.path.join(flipd.config["daemon"]["state_dir"], "journal.db"))) as journal:
+        journal.execute("UPDATE flip SET document=NULL")
+        journal.commit()
+    flipd.start()
+    code, bare = flipd.json("show", whole["id"])
+    assert code == 0 and list(bare) == list(whole)
+    assert bare["requested_by"] == {"user": None, "uid": None, "pid": None}
+    assert bare["position"] == {"final": None, "way_back": None} and bare["steps"] == [] and bare["error"] is None
+    assert [bare[k] for k in ("cluster", "from", "to", "outcome")] == ["shard1", "source", "target", "refused"]
+    people = flipd.ctl("show", whole["id"])
+    assert people.returncode == 0 and "refused" in people.stdout
+
 
 def test_ids_are_echoed_and_requests_pipelined(flipd):
     client = flipd.client()

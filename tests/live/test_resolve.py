@@ -31,6 +31,7 @@ def test_the_row_of_a_lost_flipd_is_closed(left_open):
     assert refused.code == 2 and "lost-host" in str(refused.json["checks"]), refused
     told = scene.daemon.ctl("resolve", "lab", "--yes")
     assert told.code == 0 and told.json["outcome"] == "nothing_to_do", told
+    assert set(told.json) == set(refused.json) and told.json["id"] == "20260101-000000-000-1"
     assert row_state(old) == "closed"
     assert "lost-host" in told.err and "nothing else is touched" in told.err, told
     scene.daemon.wait_ready(new.name)
