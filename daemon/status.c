@@ -42,7 +42,7 @@ static void set_from(struct wire *o, struct cluster *c, const struct facts_chann
 			return;
 		}
 	}
-	wire_set_strf(o, "from", "%s:%u", channel->host, (unsigned)channel->port);
+	wire_set_strf(o, "from", HOST_PORT, HOST_PORT_OF(channel->host, channel->port));
 }
 
 static void set_position(struct wire *o, const struct cluster_server *s, const struct facts_channel *channel)

@@ -121,8 +121,9 @@ static int show_before_flip(const struct ctl *ctl, struct conn *c)
 	show_status(status, true);
 	const struct wire *server =
 		wire_at(wire_get(cluster_in(status), "servers"), str_eq(ctl->to, "target"));
-	(void)printf("The master would become %s, %s:%jd.\n", ctl->to, text_of(server, "host"),
-		(intmax_t)wire_get_int(server, "port", 0));
+	const char *host = text_of(server, "host");
+	(void)printf("The master would become %s, " HOST_PORT ".\n", ctl->to,
+		HOST_PORT_OF(host, wire_get_int(server, "port", 0)));
 	wire_free(status);
 	return EXIT_DONE;
 }

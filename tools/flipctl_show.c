@@ -106,7 +106,8 @@ static void show_servers(const struct wire *servers)
 		const struct wire *s = wire_at(servers, i);
 		struct cell *row = &cells[(i + 1) * COLUMNS];
 		row[0].text = text_of(s, "name");
-		row[1].text = text_printf("%s:%jd", text_of(s, "host"), (intmax_t)wire_get_int(s, "port", 0));
+		const char *host = text_of(s, "host");
+		row[1].text = text_printf(HOST_PORT, HOST_PORT_OF(host, wire_get_int(s, "port", 0)));
 		row[2].text = wire_get_str(s, "version") ? text_of(s, "version") : "-";
 		row[3] = (struct cell){writes_text(s), wire_get_bool(s, "up") ? NULL : text_bad()};
 		row[4].text = replication_text(s);

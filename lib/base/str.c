@@ -211,6 +211,11 @@ bool str_ieq(const char *a, const char *b)
 	return a && b ? strcasecmp(a, b) == 0 : a == b;
 }
 
+const char *str_if_v6(const char *host, const char *bracket)
+{
+	return strchr(host, ':') ? bracket : "";
+}
+
 char *str_copy(char *buf, size_t size, const char *s)
 {
 	if (size == 0)

@@ -21,6 +21,11 @@ const char *strbuf_str(const struct strbuf *); /* "" when empty */
 int str_parse_duration_us(const char *s, int64_t *ret_us) MUSTCHECK;
 /* The shortest exact form: 1500ms, 2s, 10m. buf of at least 24 bytes; returns buf. */
 char *str_format_duration(int64_t us, char *buf, size_t size);
+/* A host and its port as people write them, an IPv6 address in brackets: printf("at " HOST_PORT,
+ * HOST_PORT_OF(h, p)). */
+#define HOST_PORT "%s%s%s:%u"
+#define HOST_PORT_OF(host, port) str_if_v6(host, "["), host, str_if_v6(host, "]"), (unsigned)(port)
+const char *str_if_v6(const char *host, const char *bracket); /* bracket, or "" */
 /* "4096", "10K", "2M", "1G" (1024s). 0 or -EINVAL. */
 int str_parse_size(const char *s, int64_t *ret) MUSTCHECK;
 /* A whole decimal number, the whole string, within [min, max]. 0, -EINVAL or -ERANGE. */

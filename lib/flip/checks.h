@@ -25,8 +25,8 @@ const struct facts_channel *checks_channel(const struct check_input *);
 const struct facts_channel *checks_channel_back(const struct check_input *);
 
 /* For texts: "source 10.1.0.5:3306". */
-#define AT "%s %s:%u"
-#define AT_OF(s) (s).conf->name, (s).conf->host, (unsigned)(s).conf->port
+#define AT "%s " HOST_PORT
+#define AT_OF(s) (s).conf->name, HOST_PORT_OF((s).conf->host, (s).conf->port)
 
 /* Why, without the server's name where the reason begins with it: the judge has named it already. */
 const char *checks_reason(const struct checks_side *, const struct err *);

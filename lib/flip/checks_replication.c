@@ -58,14 +58,14 @@ void judge_replicating(const struct check_input *in, struct check_out *out)
 	/* The server id of a channel is that of its last connection: it counts while the IO thread runs. */
 	if (is_yes(c->io) && c->master_server_id && c->master_server_id != old.facts->id.server_id) {
 		check_say(out, CHECK_REFUSE, new.conf->name,
-			AT " replicates from server_id %" PRIu32 " at %s:%" PRIu32 ", but " AT
+			AT " replicates from server_id %" PRIu32 " at " HOST_PORT ", but " AT
 			   " has server_id %" PRIu32,
-			AT_OF(new), c->master_server_id, c->host, c->port, AT_OF(old),
+			AT_OF(new), c->master_server_id, HOST_PORT_OF(c->host, c->port), AT_OF(old),
 			old.facts->id.server_id);
 		check_hint(out,
-			"%s:%" PRIu32
+			HOST_PORT
 			" leads to another server: mend the name, or CHANGE MASTER TO MASTER_HOST='%s' on %s",
-			c->host, c->port, repl_host(old.conf), new.conf->name);
+			HOST_PORT_OF(c->host, c->port), repl_host(old.conf), new.conf->name);
 	}
 	if (c->last_io_errno || c->last_sql_errno) {
 		check_say(out, CHECK_REFUSE, new.conf->name,
@@ -113,8 +113,8 @@ static void judge_replica_filters(
 
 		if (!filters[0] || filter_is_harmless(filters))
 			continue;
-		check_say(out, result, s->name, AT " leaves changes out: %s", s->name, s->host,
-			(unsigned)s->port, filters);
+		check_say(out, result, s->name, AT " leaves changes out: %s", s->name,
+			HOST_PORT_OF(s->host, s->port), filters);
 		check_hint(out,
 			"on %s: STOP SLAVE; SET GLOBAL replicate_... = ''; START SLAVE; then copy what it "
 			"missed",
@@ -352,17 +352,18 @@ static void MAY_WAIT trial_run(const struct check_input *in, struct check_env *e
 			old.conf->name);
 	}
 	if (tried == ACT_DONE) {
-		check_say(out, CHECK_OK, old.conf->name, AT " reaches %s:%u and logs in as %s", AT_OF(old),
-			repl_host(new.conf), repl_port(new.conf), new.conf->replication.user);
+		check_say(out, CHECK_OK, old.conf->name, AT " reaches " HOST_PORT " and logs in as %s",
+			AT_OF(old), HOST_PORT_OF(repl_host(new.conf), repl_port(new.conf)),
+			new.conf->replication.user);
 		return;
 	}
-	check_say(out, CHECK_WARN, old.conf->name, AT " cannot replicate from %s:%u: %s", AT_OF(old),
-		repl_host(new.conf), repl_port(new.conf), checks_reason(&old, &err));
+	check_say(out, CHECK_WARN, old.conf->name, AT " cannot replicate from " HOST_PORT ": %s", AT_OF(old),
+		HOST_PORT_OF(repl_host(new.conf), repl_port(new.conf)), checks_reason(&old, &err));
 	check_hint(out,
 		"on %s: CREATE USER '%s'@'%%' IDENTIFIED BY ...; GRANT REPLICATION SLAVE ON *.* TO it; and "
-		"let %s reach %s:%u; without it there is no way back",
+		"let %s reach " HOST_PORT "; without it there is no way back",
 		new.conf->name, new.conf->replication.user ? new.conf->replication.user : "repl",
-		old.conf->name, repl_host(new.conf), repl_port(new.conf));
+		old.conf->name, HOST_PORT_OF(repl_host(new.conf), repl_port(new.conf)));
 }
 
 /* Behind a backup's lock the trial's own thread would wait, and could not be stopped before it ends. */

@@ -43,8 +43,8 @@ void judge_connect(const struct check_input *in, struct check_out *out)
 
 		if (in->replicas[i].up)
 			continue;
-		check_say(out, CHECK_WARN, c->name, "replica " AT " does not answer", c->name, c->host,
-			(unsigned)c->port);
+		check_say(out, CHECK_WARN, c->name, "replica " AT " does not answer", c->name,
+			HOST_PORT_OF(c->host, c->port));
 		check_hint(out,
 			"the flip goes on without %s; point it at the new master by hand, or start it now",
 			c->name);

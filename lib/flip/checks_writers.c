@@ -35,8 +35,8 @@ static void judge_writable_replicas(const struct check_input *in, struct check_o
 
 		if (!in->replicas[i].up || in->replicas[i].read_only)
 			continue;
-		check_say(out, CHECK_WARN, c->name, "replica " AT " is writable", c->name, c->host,
-			(unsigned)c->port);
+		check_say(out, CHECK_WARN, c->name, "replica " AT " is writable", c->name,
+			HOST_PORT_OF(c->host, c->port));
 		check_hint(out, "on %s: SET GLOBAL read_only = 1", c->name);
 	}
 }

@@ -6,6 +6,7 @@
 #include <errno.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
 static struct session **sess_slot(struct flip_side *s, enum session_role role)
@@ -24,8 +25,10 @@ static int sess_recognise(struct flip_side *s, const struct session_mark *m, str
 	if (facts_same_server(&s->identity, &m->server))
 		return 0;
 	err_server(err, s->server->conf->name);
-	err_hint(err, "find out who answers at %s:%u; the flip goes on when the server it began with is back",
-		s->server->conf->host, s->server->conf->port);
+	err_hint(err,
+		"find out who answers at " HOST_PORT
+		"; the flip goes on when the server it began with is back",
+		HOST_PORT_OF(s->server->conf->host, s->server->conf->port));
 	return err_set(err, -EXDEV, "another server answers: it says %s, server id %u, not %s, server id %u",
 		m->server.hostname, m->server.server_id, s->identity.hostname, s->identity.server_id);
 }

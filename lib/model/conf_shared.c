@@ -73,7 +73,8 @@ void conf_check_shared(struct conf_reader *rd, const struct conf_node *const *no
 		if (p->cluster == first->cluster || compare_addresses(p->server, first->server) != 0)
 			continue;
 		conf_warn(rd, nodes[p->cluster], p->key,
-			"%s:%d stands in the cluster %s too: flips of the two would not know of each other",
-			p->server->host, p->server->port, conf->clusters[first->cluster].name);
+			HOST_PORT
+			" stands in the cluster %s too: flips of the two would not know of each other",
+			HOST_PORT_OF(p->server->host, p->server->port), conf->clusters[first->cluster].name);
 	}
 }

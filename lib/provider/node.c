@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "lib/base/arena.h"
+#include "lib/base/str.h"
 #include "lib/io/fiber.h"
 #include "lib/provider/node_priv.h"
 
@@ -74,7 +75,8 @@ const char *node_label(const struct node *n, char *buf, size_t size)
 	if (n->conf->socket)
 		(void)snprintf(buf, size, "%s %s", node_name(n), n->conf->socket);
 	else
-		(void)snprintf(buf, size, "%s %s:%u", node_name(n), n->conf->host, n->conf->port);
+		(void)snprintf(
+			buf, size, "%s " HOST_PORT, node_name(n), HOST_PORT_OF(n->conf->host, n->conf->port));
 	return buf;
 }
 

@@ -174,6 +174,17 @@ def test_ping_version_and_status(flipd):
     assert code == 0 and [c["name"] for c in one["clusters"]] == ["shard2"]
 
 
+def test_an_address_with_colons_is_in_brackets(make):
+    flipd = make(clusters=["shard1"])
+    flipd.config["clusters"]["shard1"]["source"]["host"] = "::1"
+    flipd.write()
+    flipd.start()
+    connect = next(c for c in flipd.json("check", "shard1", "--to", "target")[1]["checks"] if c["name"] == "connect")
+    assert "source [::1]:1 does not answer" in connect["seen"] and " ::1:1" not in connect["seen"]
+    assert "  source  [::1]:1 " in flipd.ctl("status", "shard1").stdout
+    assert flipd.json("status")[1]["clusters"][0]["servers"][0]["host"] == "::1"
+
+
 def test_unknown_names_and_usage(flipd):
     assert flipd.ctl("status", "nobody").returncode == 1
     assert flipd.ctl("flip", "nobody", "--to", "target", "--yes").returncode == 1

@@ -3,6 +3,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -130,6 +132,17 @@ static void test_utf8(void **state)
 		assert_false(str_utf8_valid(bad[i], strlen(bad[i])));
 }
 
+static void test_host_and_port(void **state)
+{
+	char buf[64];
+
+	(void)state;
+	(void)snprintf(buf, sizeof(buf), HOST_PORT, HOST_PORT_OF("10.0.0.1", 3306));
+	assert_string_equal(buf, "10.0.0.1:3306");
+	(void)snprintf(buf, sizeof(buf), HOST_PORT, HOST_PORT_OF("fd00::1", (uint16_t)65535));
+	assert_string_equal(buf, "[fd00::1]:65535");
+}
+
 static void test_helpers(void **state)
 {
 	char buf[5];
@@ -158,6 +171,7 @@ int main(void)
 		cmocka_unit_test(test_size),
 		cmocka_unit_test(test_int),
 		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_host_and_port),
 		cmocka_unit_test(test_helpers),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
