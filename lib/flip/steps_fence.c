@@ -144,6 +144,8 @@ static int MAY_WAIT before_fence(struct flip *f, struct err *err)
 	if (rc == 0)
 		fence_probe_warm(f); /* drain may have taken hours; before all that must not grow old */
 	if (rc == 0)
+		rc = endpoints_warm(f, err); /* and name servers close what is idle for half a minute */
+	if (rc == 0)
 		rc = have_lock(f, &f->old_side, &p, err);
 	sess_tag(f, "fence");
 	if (rc == 0)

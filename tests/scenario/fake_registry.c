@@ -38,7 +38,7 @@ static enum act MAY_WAIT call(
 		err_set(err, rc < 0 ? rc : -ETIMEDOUT, "%s: no answer", what);
 		return ACT_UNKNOWN;
 	}
-	rc = fiber_sleep_us(jitter_us(ANSWER_US));
+	rc = fiber_sleep_us(jitter_us(ANSWER_US) + flipd_waits_us(what, where));
 	if (rc < 0) {
 		err_set(err, rc, "%s: cancelled", what);
 		return ACT_UNKNOWN;
@@ -77,11 +77,12 @@ static void ep_destroy(struct endpoint *e)
 static enum act ep_warm(
 	struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
 {
+	enum fault fault;
+	enum act act = call("endpoint warm", "dns", deadline_us, &fault, err);
+
 	(void)e;
 	(void)ctx;
-	(void)deadline_us;
-	(void)err;
-	return ACT_DONE;
+	return act == ACT_DONE ? answer("endpoint warm", fault, deadline_us, err) : act;
 }
 
 static enum act ep_look(struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us,
