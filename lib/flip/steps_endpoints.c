@@ -24,7 +24,8 @@ static enum endpoint_at at_of(enum conf_side side)
 	return side == CONF_SOURCE ? ENDPOINT_AT_SOURCE : ENDPOINT_AT_TARGET;
 }
 
-/* A reply that did not arrive is unknown: the endpoint is asked, and switched again while there is time. */
+/* A reply that did not arrive is unknown: the endpoint is asked, and switched again while there is time. On
+ * the way back where it points now is not enough: what the first try has sent may still arrive. */
 static void switch_fiber(void *arg)
 {
 	struct switcher *w = arg;
@@ -43,7 +44,8 @@ static void switch_fiber(void *arg)
 		flip_step_detail(w->f, "endpoints", "%s gave no answer and is asked again: %s",
 			w->f->conf->endpoints[w->index].label, err_text(&w->err));
 		struct err look = {0};
-		if (ops->look(ep, &w->f->ctx, w->deadline_us, &at, &look) == ACT_DONE && at == at_of(w->to)) {
+		if (w->to == w->f->to && ops->look(ep, &w->f->ctx, w->deadline_us, &at, &look) == ACT_DONE &&
+			at == at_of(w->to)) {
 			act = ACT_DONE;
 			break;
 		}
@@ -174,7 +176,7 @@ int MAY_WAIT step_endpoints_undo(struct flip *f, struct err *err)
 	for (int i = 0; i < f->conf->nendpoints; i++)
 		f->ends[i].begun = f->ends[i].begun || f->recovered;
 	rc = switch_all(f, CONF_ORDER_BEFORE_OPEN, f->from, settle_left_ms(f), err);
-	if (rc < 0) { /* a third value is not switched back, and need not be */
+	if (rc < 0 && rc != -EUNATCH) { /* a third value is not switched back, and need not be */
 		struct err why = {0};
 		if (step_endpoints_undone(f, &why) == 0)
 			return 0;
