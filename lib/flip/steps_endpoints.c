@@ -117,8 +117,7 @@ static int MAY_WAIT switch_all(
 			.index = i,
 			.to = to,
 			.deadline_us = flip_deadline(limit_ms < most_ms ? limit_ms : most_ms)};
-		if (to == f->to)
-			note_endpoint(f, i, false);
+		note_endpoint(f, i, false); /* on the way back, too: it no longer counts as switched */
 		f->ends[i].begun = true;
 		fibers[i] = fiber_spawn("endpoint", switch_fiber, &w[i]);
 	}

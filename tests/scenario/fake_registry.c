@@ -26,6 +26,7 @@ static enum act MAY_WAIT call(
 	const char *what, const char *where, int64_t deadline_us, enum fault *ret, struct err *err)
 {
 	enum fault fault = flipd_calls(what, where);
+	int64_t late_us = flipd_waits_us(what, where);
 	int rc;
 
 	*ret = fault;
@@ -33,12 +34,12 @@ static enum act MAY_WAIT call(
 		err_set(err, -EIO, "%s: refused (a fault)", what);
 		return ACT_REFUSED;
 	}
-	if (fault == FAULT_HANGS) {
+	if (fault == FAULT_HANGS || (late_us && clock_us() + late_us > deadline_us)) {
 		rc = fiber_sleep_us(deadline_us - clock_us());
 		err_set(err, rc < 0 ? rc : -ETIMEDOUT, "%s: no answer", what);
 		return ACT_UNKNOWN;
 	}
-	rc = fiber_sleep_us(jitter_us(ANSWER_US) + flipd_waits_us(what, where));
+	rc = fiber_sleep_us(jitter_us(ANSWER_US) + late_us);
 	if (rc < 0) {
 		err_set(err, rc, "%s: cancelled", what);
 		return ACT_UNKNOWN;
