@@ -190,7 +190,7 @@ static const struct endpoint_ops endpoint_ops = {.kind = CONF_ENDPOINT_DNS,
 
 const struct endpoint_ops *registry_endpoint(enum conf_endpoint_kind kind)
 {
-	return kind == CONF_ENDPOINT_DNS ? &endpoint_ops : NULL;
+	return kind == CONF_ENDPOINT_DNS || kind == CONF_ENDPOINT_HOOK ? &endpoint_ops : NULL;
 }
 
 /* --- a fence outside the server: it stops new connections of applications --- */
