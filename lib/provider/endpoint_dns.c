@@ -259,19 +259,23 @@ static enum act MAY_WAIT settle(
 	return act == ACT_DONE && at == ENDPOINT_AT_OTHER ? ACT_REFUSED : ACT_UNKNOWN;
 }
 
-/* Half of the time for the update, half of the rest to ask what became of it. */
+/* Half of the time for the update, half of the rest to ask what became of it. SERVFAIL is a refusal, but also
+ * what a server says that passes updates on and had no answer from the primary. */
 static enum act MAY_WAIT attempt(
 	struct endpoint *ep, enum conf_side to, int64_t deadline_us, bool *ret_settled, struct err *err)
 {
 	int rcode = -1;
 	int64_t until_us = dns_record_share(deadline_us, 2);
 	enum act act = swap(ep, other_side(to), to, ep->record.conf->ttl_s, until_us, &rcode, err);
+	bool failed = act == ACT_REFUSED && rcode == RCODE_SERVFAIL;
 
-	ep->may_come[to] = ep->may_come[to] || act == ACT_UNKNOWN;
+	ep->may_come[to] = ep->may_come[to] || act == ACT_UNKNOWN || failed;
 	*ret_settled = true;
-	if (act == ACT_DONE || err->code == -ECANCELED || (act == ACT_REFUSED && rcode != RCODE_NXRRSET))
+	if (act == ACT_DONE || err->code == -ECANCELED ||
+		(act == ACT_REFUSED && rcode != RCODE_NXRRSET && !failed))
 		return act;
-	return settle(ep, to, dns_record_share(deadline_us, 2), ret_settled, err);
+	act = settle(ep, to, dns_record_share(deadline_us, 2), ret_settled, err);
+	return failed && !*ret_settled ? ACT_REFUSED : act;
 }
 
 /* It points back: does it still when what the server may have read before has been carried out? */

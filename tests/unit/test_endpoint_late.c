@@ -12,13 +12,14 @@
 #include "lib/provider/provider.h"
 #include "tests/unit/peer.h"
 
-enum { OPCODE_QUERY, OPCODE_UPDATE = 5, RCODE_NXRRSET = 8 };
+enum { OPCODE_QUERY, OPCODE_UPDATE = 5, RCODE_SERVFAIL = 2, RCODE_NXRRSET = 8 };
 enum { AT_SOURCE = 1, AT_TARGET = 2 }; /* the last byte of either side's address */
 
 static struct {
 	struct peer peer;
 	int udp, stands;
-	bool frozen;
+	bool frozen, fails, forwards; /* fails: SERVFAIL, with the effect when it forwards */
+	int updates;
 	struct fiber *answers;
 } ns;
 
@@ -44,10 +45,11 @@ static void serve_update(struct peer *p, int fd)
 		bool holds = ns.stands != value;
 		if (ns.frozen)
 			return;
+		ns.updates++;
 		memcpy(reply + 2, m + 2, 2);
 		reply[4] = 0x80 | OPCODE_UPDATE << 3;
-		reply[5] = holds ? 0 : RCODE_NXRRSET;
-		if (holds)
+		reply[5] = ns.fails ? RCODE_SERVFAIL : holds ? 0 : RCODE_NXRRSET;
+		if (holds && (!ns.fails || ns.forwards))
 			ns.stands = value;
 		(void)send(fd, reply, sizeof(reply), MSG_NOSIGNAL);
 	}
@@ -198,12 +200,42 @@ static void test_earlier_life(void **state)
 	peer_run(earlier_life);
 }
 
+/* SERVFAIL by a server that had passed the update on, and by one that cannot carry it out. */
+static void fails(void *arg)
+{
+	const struct endpoint_ops *ops = registry_endpoint(CONF_ENDPOINT_DNS);
+	struct endpoint *ep = NULL;
+	struct err err = {0};
+	(void)arg;
+
+	ns_start();
+	assert_int_equal(ops->create(&conf, &ep, &err), 0);
+	ns.fails = ns.forwards = true;
+	assert_int_equal(ops->switch_to(ep, &forth, CONF_TARGET, peer_deadline_us(3000), &err), ACT_DONE);
+	ns.forwards = false;
+	ns.updates = 0;
+	assert_int_equal(ops->switch_to(ep, &forth, CONF_SOURCE, peer_deadline_us(3000), &err), ACT_REFUSED);
+	assert_non_null(strstr(err.message, "SERVFAIL"));
+	assert_int_equal(ns.updates, 2);
+	assert_int_equal(ns.stands, AT_TARGET);
+	ns.fails = false;
+	ops->destroy(ep);
+	ns_stop();
+}
+
+static void test_fails(void **state)
+{
+	(void)state;
+	peer_run(fails);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_late_after_the_answer),
 		cmocka_unit_test(test_answered),
 		cmocka_unit_test(test_earlier_life),
+		cmocka_unit_test(test_fails),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
