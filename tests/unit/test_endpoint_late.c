@@ -36,7 +36,7 @@ static struct conf_endpoint conf = {.kind = CONF_ENDPOINT_DNS,
 /* The update's last record is the new value, and its prerequisite the other side's. */
 static void serve_update(struct peer *p, int fd)
 {
-	uint8_t m[600], reply[14] = {0, 12};
+	uint8_t m[2000], reply[14] = {0, 12};
 	ssize_t n;
 	(void)p;
 
@@ -229,6 +229,38 @@ static void test_fails(void **state)
 	peer_run(fails);
 }
 
+#define LABEL63 "abcdefghijklmnopqrstuvwxyz-0123456789-abcdefghijklmnopqrstuvwxy"
+#define LABEL61 "abcdefghijklmnopqrstuvwxyz-0123456789-abcdefghijklmnopqrstuvw"
+
+/* A name of 255 octets, the most that there is. */
+static void longest(void *arg)
+{
+	const struct endpoint_ops *ops = registry_endpoint(CONF_ENDPOINT_DNS);
+	struct endpoint *ep = NULL;
+	struct err err = {0};
+	enum endpoint_at at = ENDPOINT_AT_OTHER;
+	(void)arg;
+
+	conf.rr_name = LABEL63 "." LABEL63 "." LABEL63 "." LABEL61 ".";
+	conf.zone = LABEL63 "." LABEL61 ".";
+	assert_int_equal(strlen(conf.rr_name), 254);
+	ns_start();
+	assert_int_equal(ops->create(&conf, &ep, &err), 0);
+	assert_int_equal(ops->switch_to(ep, &forth, CONF_TARGET, peer_deadline_us(3000), &err), ACT_DONE);
+	assert_int_equal(ops->look(ep, &forth, peer_deadline_us(3000), &at, &err), ACT_DONE);
+	assert_int_equal(at, ENDPOINT_AT_TARGET);
+	assert_int_equal(ops->switch_to(ep, &forth, CONF_SOURCE, peer_deadline_us(3000), &err), ACT_DONE);
+	assert_int_equal(ns.stands, AT_SOURCE);
+	ops->destroy(ep);
+	ns_stop();
+}
+
+static void test_longest(void **state)
+{
+	(void)state;
+	peer_run(longest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +268,7 @@ int main(void)
 		cmocka_unit_test(test_answered),
 		cmocka_unit_test(test_earlier_life),
 		cmocka_unit_test(test_fails),
+		cmocka_unit_test(test_longest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
