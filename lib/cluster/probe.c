@@ -17,12 +17,15 @@
 #define PROBE_LIMIT_US                                                                                       \
 	2000000 /* one write may hang that long behind a fence before the session is given up */
 
-#define PROBE_FIRST_US 500000 /* how long a start waits for the first write on old */
+#define PROBE_FIRST_US 500000  /* how long a start waits for the first write on old */
+#define PROBE_AGAIN_US 100000  /* between two tries to log in: a full server needs its connections itself */
+#define PROBE_AFTER_US 1000000 /* what it is for is known; a flip may settle for minutes */
 
 struct probe_lane { /* the writes to one side */
 	struct probe *probe;
 	enum conf_side side;
 	struct session *session;
+	int64_t again_us; /* no try to log in before that */
 	struct fiber *fiber;
 };
 
@@ -67,20 +70,32 @@ static int MAY_WAIT lane_open(struct probe_lane *l, struct err *err)
 		clock_us() + PROBE_LIMIT_US, &l->session, err);
 }
 
+static bool may_write(const struct probe *p, enum conf_side side)
+{
+	int64_t first_us = p->result.first_new_us;
+
+	return clock_us() < p->until_us[side] && (!first_us || clock_us() < first_us + PROBE_AFTER_US);
+}
+
 static void MAY_WAIT lane_write(struct probe_lane *l)
 {
 	struct err err = {0};
 	enum act act = ACT_UNKNOWN;
 
-	if (clock_us() >= l->probe->until_us[l->side])
+	if (!may_write(l->probe, l->side))
 		return;
 	if (l->session && !session_alive(l->session)) {
 		session_close(l->session);
 		l->session = NULL;
 	}
-	if (!l->session && lane_open(l, &err) < 0)
-		l->session = NULL;
-	if (clock_us() >= l->probe->until_us[l->side])
+	if (!l->session) {
+		if (clock_us() < l->again_us)
+			return;
+		if (lane_open(l, &err) < 0)
+			l->session = NULL;
+		l->again_us = clock_us() + PROBE_AGAIN_US;
+	}
+	if (!may_write(l->probe, l->side))
 		return;
 	if (l->session)
 		act = node_probe_write(l->session, ++l->probe->seq, clock_us() + PROBE_LIMIT_US, &err);

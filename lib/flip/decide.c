@@ -38,6 +38,8 @@ void MAY_WAIT decide_end(struct flip *f, enum flip_outcome outcome)
 	session_close(f->fence_probe);
 	f->fence_probe = NULL;
 	accounts_tell_left(f);
+	fiber_join(f->told); /* what follows an opening is told before its end */
+	f->told = NULL;
 	if (f->hooks_begun &&
 		(outcome == FLIP_ROLLED_BACK || outcome == FLIP_ABORTED || outcome == FLIP_REFUSED))
 		(void)hooks_run(f, &f->conf->hooks.after_rollback, "after_rollback", false, &err);
@@ -227,7 +229,8 @@ static void MAY_WAIT stop_fibers(struct flip *f)
 	runner_stop_all(f);
 	guard_stop(f);
 	fiber_stop(f->budget);
-	f->budget = NULL;
+	fiber_stop(f->told);
+	f->budget = f->told = NULL;
 	fence_write_drop(f);
 	probe_stop(f->probe, NULL);
 	f->probe = NULL;

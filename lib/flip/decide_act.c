@@ -17,13 +17,23 @@
 
 /* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
  * tried again until settle_timeout, with applications served meanwhile. */
+static void endpoints_back(void *arg)
+{
+	(void)runner_undo(arg, "endpoints");
+}
+
 static bool MAY_WAIT undo_settings(struct flip *f)
 {
+	const struct step_state *st = &f->st[step_index("endpoints")];
+
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
 	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed || f->nlocked;
 	cluster_heartbeat_resume(f->cluster);
-	bool endpoints = runner_undo(f, "endpoints"); /* the one does not wait for the other */
-	return runner_undo(f, "events") && endpoints;
+	/* Side by side: accounts are not locked out for as long as a name server is silent. */
+	struct fiber *endpoints = fiber_spawn("endpoints back", endpoints_back, f);
+	bool events = runner_undo(f, "events");
+	fiber_join(endpoints);
+	return events && (!st->begun || st->status == STEP_UNDONE);
 }
 
 static bool MAY_WAIT undo_rest(struct flip *f)

@@ -219,10 +219,12 @@ static enum decide_next MAY_WAIT settle(struct flip *f, const struct recover_dec
 }
 
 /* Out of a roll back an operator's word leads forward, and what was to send applications to new then may have
- * been cut short. */
+ * been cut short. The row that switches those of after_open may have been, too, by a `reverse` that fails. */
 static int MAY_WAIT endpoints_at_last(struct flip *f, struct err *err)
 {
-	return f->st[step_index("endpoints")].status == STEP_DONE ? 0 : step_endpoints(f, err);
+	int rc = f->st[step_index("endpoints")].status == STEP_DONE ? 0 : step_endpoints(f, err);
+
+	return rc < 0 || !f->opened ? rc : endpoints_after_open(f, err);
 }
 
 enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_decision *d, struct look *l)

@@ -183,6 +183,8 @@ struct flip {
 	int nattempts;
 	struct attempt attempts[16];
 	struct flip_end_state *ends; /* conf->nendpoints */
+	struct fiber *told;	     /* runs the hooks after_open, once in each life */
+	bool told_over;
 	int nwarnings, warnings_cap;
 	char **warnings;
 	struct err error; /* why it did not end as asked */
@@ -288,6 +290,9 @@ bool accounts_shut(const struct flip *, const char *user);
 
 /* steps_open.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);
+/* Connections opened, so that the switch finds them; 0, or why an endpoint before_open is out of reach. */
+int MAY_WAIT endpoints_warm(struct flip *, struct err *);
+int64_t budget_left_ms(const struct flip *);		  /* of max_blackout; at least 1 */
 void goal_of(const struct flip *, struct node_goal *ret); /* the final position */
 void goal_at(const struct flip *, const struct facts_position *of_old, struct node_goal *ret);
 /* The row as old wrote it last (its marker is f->attempt) has come out on new. */

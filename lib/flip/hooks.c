@@ -26,6 +26,8 @@ int MAY_WAIT hooks_run(
 			return why.code == -ECANCELED ? -ECANCELED : -EREMOTEIO;
 		}
 		flip_warn(f, "%s", err_text(&why));
+		if (why.code == -ECANCELED) /* it came to this one, and is for all */
+			return -ECANCELED;
 	}
 	return 0;
 }

@@ -221,8 +221,7 @@ static void replay_endpoint(struct flip *f, const struct wire *d)
 	if (i < 0 || i >= f->conf->nendpoints)
 		return;
 	f->ends[i].begun = true;
-	if (wire_get_bool(d, "switched"))
-		f->ends[i].state = EP_SWITCHED;
+	f->ends[i].state = wire_get_bool(d, "switched") ? EP_SWITCHED : EP_PENDING;
 }
 
 static void replay_one(struct flip *f, const struct journal_record *r, const struct wire *d)

@@ -151,7 +151,7 @@ static void spawn_early(struct flip *f, int row)
 {
 	for (int i = 0; i < steps_count; i++)
 		if (steps[i].early && !strcmp(steps[i].early, steps[row].name) && !f->st[i].spawned)
-			row_spawn(f, i, early_fiber);
+			row_spawn(f, i, steps[i].late ? late_fiber : early_fiber);
 }
 
 static int MAY_WAIT row_join_early(struct flip *f, int row, struct err *err)
@@ -259,7 +259,8 @@ static int MAY_WAIT run_one(struct flip *f, int row, struct err *err)
 	if (!strcmp(steps[row].name, "finish") && join_late(f) < 0)
 		return -ECANCELED;
 	if (steps[row].late) {
-		row_spawn(f, row, late_fiber);
+		if (!f->st[row].spawned)
+			row_spawn(f, row, late_fiber);
 		return 0;
 	}
 	spawn_early(f, row);

@@ -324,16 +324,47 @@ static int MAY_WAIT await_spread(struct flip *f, int i, struct err *err)
 	}
 }
 
-int MAY_WAIT step_propagate(struct flip *f, struct err *err)
+/* Not held up by an endpoint, nor ended with the row: an early row is begun again where `reverse` fails. */
+static void told_fiber(void *arg)
 {
-	int rc = 0;
+	struct flip *f = arg;
+	struct err ignored = {0};
 
-	(void)hooks_run(f, &f->conf->hooks.after_open, "after_open", false, err);
-	while ((rc = endpoints_after_open(f, err)) < 0 && rc != -ECANCELED && !settle_over(f)) {
+	(void)hooks_run(f, &f->conf->hooks.after_open, "after_open", false, &ignored);
+	f->told_over = true;
+	fiber_cond_signal(&f->row_cond);
+}
+
+static int MAY_WAIT await_told(struct flip *f)
+{
+	while (!f->told_over)
+		if (fiber_cond_wait(&f->row_cond, CLOCK_FOREVER) < 0)
+			return -ECANCELED;
+	return 0;
+}
+
+/* Tried again for as long as nobody waits for the end. */
+static int MAY_WAIT switch_after_open(struct flip *f, struct err *err)
+{
+	int rc;
+
+	while ((rc = endpoints_after_open(f, err)) < 0 && rc != -ECANCELED && !settle_over(f) && !f->hasty) {
 		err_clear(err);
 		if (fiber_sleep_ms(SPREAD_EVERY_MS) < 0)
 			return -ECANCELED;
 	}
+	return rc;
+}
+
+int MAY_WAIT step_propagate(struct flip *f, struct err *err)
+{
+	int rc;
+
+	if (!f->told)
+		f->told = fiber_spawn("after_open", told_fiber, f);
+	rc = switch_after_open(f, err);
+	if (rc == 0)
+		rc = await_told(f);
 	if (rc < 0)
 		return rc;
 	for (int i = 0; i < f->conf->nendpoints && rc != -ECANCELED; i++) {
@@ -343,7 +374,6 @@ int MAY_WAIT step_propagate(struct flip *f, struct err *err)
 			flip_warn(f, "%s is not everywhere yet: %s", f->conf->endpoints[i].label,
 				err_text(&why));
 	}
-	count_stragglers(f);
 	return rc == -ECANCELED ? rc : f->conf->nendpoints ? 0 : STEP_SKIPPED;
 }
 
@@ -356,6 +386,7 @@ int MAY_WAIT step_finish(struct flip *f, struct err *err)
 
 	if (rc < 0)
 		return rc;
+	count_stragglers(f);
 	settings_semi_sync_on(f);
 	settings_scheduler_on(f); /* a restart in between may have passed the opening's own over */
 	if (f->probe) {

@@ -143,13 +143,14 @@ int MAY_WAIT step_events(struct flip *f, struct err *err)
 			err);
 	if (rc == 0 && f->semi_sync_changed)
 		rc = semi_sync_off(f, err);
-	if (rc == 0 && !f->request.rehearsal) /* a rehearsal keeps nobody from writing */
-		rc = accounts_lock(f, err);   /* last: whoever is locked out waits for the flip */
 	if (rc < 0)
 		return rc;
-	choose_order(f);
 	warm_probes(f);
-	return 0;
+	if (!f->request.rehearsal)	    /* a rehearsal keeps nobody from writing */
+		rc = accounts_lock(f, err); /* last: whoever is locked out waits for the flip */
+	if (rc == 0)
+		choose_order(f);
+	return rc;
 }
 
 /*

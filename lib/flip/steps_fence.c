@@ -112,6 +112,12 @@ static void budget_fiber(void *arg)
 	fiber_cancel(f->fiber);
 }
 
+/* A hook that needs long to open could never be undone within less than its own time-out. */
+static int64_t outer_deadline(const struct conf_fence *fence)
+{
+	return flip_deadline(fence->hook_timeout_ms > ROUND_TRIP_MS ? fence->hook_timeout_ms : ROUND_TRIP_MS);
+}
+
 static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, struct err *err)
 {
 	const struct fence_ops *ops;
@@ -127,9 +133,9 @@ static int MAY_WAIT close_one(struct flip *f, const struct conf_fence *fence, st
 		return guard_judge(f, &proof, err);
 	}
 	ops = registry_fence(fence->kind);
-	act = ops->close(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
+	act = ops->close(fence, &f->ctx, outer_deadline(fence), err);
 	if (act == ACT_DONE)
-		act = ops->verify(fence, &f->ctx, flip_deadline(ROUND_TRIP_MS), err);
+		act = ops->verify(fence, &f->ctx, outer_deadline(fence), err);
 	if (act != ACT_DONE)
 		err_server(err, f->old_side.server->conf->name);
 	return flip_rc(act, err);
@@ -143,6 +149,8 @@ static int MAY_WAIT before_fence(struct flip *f, struct err *err)
 
 	if (rc == 0)
 		fence_probe_warm(f); /* drain may have taken hours; before all that must not grow old */
+	if (rc == 0)
+		rc = endpoints_warm(f, err); /* and name servers close what is idle for half a minute */
 	if (rc == 0)
 		rc = have_lock(f, &f->old_side, &p, err);
 	sess_tag(f, "fence");
@@ -287,7 +295,7 @@ static int MAY_WAIT open_fences(struct flip *f, struct err *err)
 		const struct fence_ops *ops = registry_fence(c->fences[i].kind);
 		if (ops) /* else nothing that this build could have closed */
 			rc = flip_rc(
-				ops->open(&c->fences[i], &f->ctx, flip_deadline(ROUND_TRIP_MS), err), err);
+				ops->open(&c->fences[i], &f->ctx, outer_deadline(&c->fences[i]), err), err);
 	}
 	return rc;
 }

@@ -69,15 +69,15 @@ static const char *kind_word(const struct step *s)
 
 static void print_table(struct strbuf *b)
 {
-	strbuf_addf(b, "%-12s %-9s %-8s %-18s %s\n", "step", "side", "kind", "when", "does");
+	strbuf_addf(b, "%-12s %-9s %-8s %-19s %s\n", "step", "side", "kind", "when", "does");
 	for (int i = 0; i < steps_count; i++) {
 		const struct step *s = &steps[i];
 		char when[48] = "";
 		if (s->early)
-			(void)snprintf(when, sizeof(when), "early: %s", s->early);
+			(void)snprintf(when, sizeof(when), "early: %s%s", s->early, s->late ? ", late" : "");
 		else if (s->late)
 			str_copy(when, sizeof(when), "late");
-		strbuf_addf(b, "%-12s %-9s %-8s %-18s %s\n", s->name, s->side[0] ? s->side : "-",
+		strbuf_addf(b, "%-12s %-9s %-8s %-19s %s\n", s->name, s->side[0] ? s->side : "-",
 			kind_word(s), when[0] ? when : "-", s->does);
 	}
 }

@@ -4,8 +4,10 @@
  *     open -> idle <-> exchange (send, then receive) -> dead (closed by the server, failed, or timed out)
  *
  * A connection on which an answer did not arrive is dead for good: a late answer must never be taken for the
- * answer to the next question. BIND 9.18 closes idle connections after 30 s (tcp-initial-timeout,
- * tcp-idle-timeout).
+ * answer to the next question. Nor is a message that was given up delivered later: closing throws away what
+ * the kernel has not sent (else it goes on trying for minutes after we, or this process, have gone, and an
+ * update would arrive when the line is back, long after it was undone). BIND 9.18 closes idle connections
+ * after 30 s (tcp-initial-timeout, tcp-idle-timeout).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -91,6 +93,7 @@ static int fail(struct dns_conn *c, int code, const char *what, struct err *err)
 static int MAY_WAIT connect_to(
 	struct dns_conn *c, const struct sockaddr *addr, socklen_t len, int64_t deadline_us)
 {
+	static const struct linger none = {.l_onoff = 1, .l_linger = 0};
 	int one = 1, failed = 0;
 	socklen_t size = sizeof(failed);
 
@@ -98,6 +101,8 @@ static int MAY_WAIT connect_to(
 	if (c->fd < 0)
 		return -errno;
 	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none)) < 0)
+		return -errno;
 	if (connect(c->fd, addr, len) == 0)
 		return 0;
 	if (errno != EINPROGRESS)

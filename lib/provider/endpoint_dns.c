@@ -9,7 +9,10 @@
  *                                                  -> still old: update and look once more, then UNKNOWN
  *
  * A lost reply stays ambiguous only as long as the record shows the old value: the second update is harmless,
- * since its prerequisite fails if the first one arrives late.
+ * since its prerequisite fails if the first one arrives late. On the way back it is not: the first one's
+ * prerequisite holds again. What this process has not sent yet goes with its connection (dns_conn); what a
+ * server has that stood still meanwhile is carried out when it goes on, perhaps after it has answered us. So
+ * the way back looks once more a while later.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,9 +24,11 @@
 #include "lib/base/str.h"
 #include "lib/io/dns.h"
 #include "lib/io/dns_update.h"
+#include "lib/io/fiber.h"
 #include "lib/provider/dns_record.h"
 
 #define ATTEMPTS 2
+#define LATE_MS 1000 /* how long after its first answer a server that stood still may have older updates */
 
 enum { RCODE_SERVFAIL = 2, RCODE_NOTZONE = 10, RCODE_NXRRSET = 8 };
 
@@ -37,6 +42,7 @@ struct endpoint {
 	struct dns_record record;
 	struct lane
 		warm; /* taken out by whoever uses it, so that a check and a flip never share a connection */
+	bool may_come[2]; /* by side: an update to it may be carried out yet; so may an earlier life's */
 };
 
 static enum conf_side other_side(enum conf_side side)
@@ -47,6 +53,7 @@ static enum conf_side other_side(enum conf_side side)
 static int dns_create(const struct conf_endpoint *conf, struct endpoint **ret, struct err *err)
 {
 	struct endpoint *ep = xcalloc(1, sizeof(*ep));
+	ep->may_come[CONF_SOURCE] = ep->may_come[CONF_TARGET] = true;
 	int r = dns_record_init(&ep->record, conf, err);
 
 	if (r < 0) {
@@ -252,31 +259,57 @@ static enum act MAY_WAIT settle(
 	return act == ACT_DONE && at == ENDPOINT_AT_OTHER ? ACT_REFUSED : ACT_UNKNOWN;
 }
 
-/* Half of the time for the update, half of the rest to ask what became of it. */
+/* Half of the time for the update, half of the rest to ask what became of it. SERVFAIL is a refusal, but also
+ * what a server says that passes updates on and had no answer from the primary. */
 static enum act MAY_WAIT attempt(
 	struct endpoint *ep, enum conf_side to, int64_t deadline_us, bool *ret_settled, struct err *err)
 {
 	int rcode = -1;
 	int64_t until_us = dns_record_share(deadline_us, 2);
 	enum act act = swap(ep, other_side(to), to, ep->record.conf->ttl_s, until_us, &rcode, err);
+	bool failed = act == ACT_REFUSED && rcode == RCODE_SERVFAIL;
 
+	ep->may_come[to] = ep->may_come[to] || act == ACT_UNKNOWN || failed;
 	*ret_settled = true;
-	if (act == ACT_DONE || err->code == -ECANCELED || (act == ACT_REFUSED && rcode != RCODE_NXRRSET))
+	if (act == ACT_DONE || err->code == -ECANCELED ||
+		(act == ACT_REFUSED && rcode != RCODE_NXRRSET && !failed))
 		return act;
-	return settle(ep, to, dns_record_share(deadline_us, 2), ret_settled, err);
+	act = settle(ep, to, dns_record_share(deadline_us, 2), ret_settled, err);
+	return failed && !*ret_settled ? ACT_REFUSED : act;
+}
+
+/* It points back: does it still when what the server may have read before has been carried out? */
+static enum act MAY_WAIT outlast(
+	struct endpoint *ep, enum conf_side to, int64_t deadline_us, bool *ret_settled, struct err *err)
+{
+	bool in_time = clock_us() + LATE_MS * 1000 < deadline_us;
+	int r = in_time ? fiber_sleep_ms(LATE_MS) : -ETIMEDOUT;
+
+	if (r < 0) {
+		(void)err_set(err, r, "%s points back, but an update that had no answer may still come",
+			ep->record.conf->rr_name);
+		return ACT_UNKNOWN;
+	}
+	enum act act = settle(ep, to, deadline_us, ret_settled, err);
+	if (act == ACT_DONE)
+		ep->may_come[other_side(to)] = false;
+	return act;
 }
 
 static enum act MAY_WAIT dns_switch_to(struct endpoint *ep, const struct provider_ctx *ctx, enum conf_side to,
 	int64_t deadline_us, struct err *err)
 {
+	bool back = ctx && to == ctx->from, settled = false;
 	enum act act = ACT_UNKNOWN;
 	struct err why = {0};
-	bool settled = false;
-	(void)ctx;
 
+	if (!back) /* of this flip none is under way */
+		ep->may_come[to] = false;
 	for (int i = 0; i < ATTEMPTS && !settled; i++) {
 		err_clear(&why);
 		act = attempt(ep, to, deadline_us, &settled, &why);
+		if (act == ACT_DONE && back && ep->may_come[other_side(to)])
+			act = outlast(ep, to, deadline_us, &settled, &why);
 	}
 	if (act == ACT_DONE)
 		return act;

@@ -81,6 +81,7 @@ def test_the_next_flip_does_not_wait_for_a_dead_name_server(make_lab):
     try:
         first = flipd.ctl_start("flip", "lab", "--to", "target", "--yes")
         wait_for(lambda: lab.servers["target"].writable and lab.servers["source"].replica_status(), 20, "the first flip")
+        wait_for(lambda: step(newest(flipd), "reverse")["state"] == "done", 20, "the way back")
         wait_for(lambda: step(newest(flipd), "propagate")["state"] == "running", 20, "the name servers to be asked")
         assert first.poll() is None, "it waits for the secondary"
         back = flipd.flip("source", "--no-wait")

@@ -26,6 +26,7 @@ static enum act MAY_WAIT call(
 	const char *what, const char *where, int64_t deadline_us, enum fault *ret, struct err *err)
 {
 	enum fault fault = flipd_calls(what, where);
+	int64_t late_us = flipd_waits_us(what, where);
 	int rc;
 
 	*ret = fault;
@@ -33,12 +34,12 @@ static enum act MAY_WAIT call(
 		err_set(err, -EIO, "%s: refused (a fault)", what);
 		return ACT_REFUSED;
 	}
-	if (fault == FAULT_HANGS) {
+	if (fault == FAULT_HANGS || (late_us && clock_us() + late_us > deadline_us)) {
 		rc = fiber_sleep_us(deadline_us - clock_us());
 		err_set(err, rc < 0 ? rc : -ETIMEDOUT, "%s: no answer", what);
 		return ACT_UNKNOWN;
 	}
-	rc = fiber_sleep_us(jitter_us(ANSWER_US));
+	rc = fiber_sleep_us(jitter_us(ANSWER_US) + late_us);
 	if (rc < 0) {
 		err_set(err, rc, "%s: cancelled", what);
 		return ACT_UNKNOWN;
@@ -77,11 +78,12 @@ static void ep_destroy(struct endpoint *e)
 static enum act ep_warm(
 	struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us, struct err *err)
 {
+	enum fault fault;
+	enum act act = call("endpoint warm", "dns", deadline_us, &fault, err);
+
 	(void)e;
 	(void)ctx;
-	(void)deadline_us;
-	(void)err;
-	return ACT_DONE;
+	return act == ACT_DONE ? answer("endpoint warm", fault, deadline_us, err) : act;
 }
 
 static enum act ep_look(struct endpoint *e, const struct provider_ctx *ctx, int64_t deadline_us,
@@ -188,7 +190,7 @@ static const struct endpoint_ops endpoint_ops = {.kind = CONF_ENDPOINT_DNS,
 
 const struct endpoint_ops *registry_endpoint(enum conf_endpoint_kind kind)
 {
-	return kind == CONF_ENDPOINT_DNS ? &endpoint_ops : NULL;
+	return kind == CONF_ENDPOINT_DNS || kind == CONF_ENDPOINT_HOOK ? &endpoint_ops : NULL;
 }
 
 /* --- a fence outside the server: it stops new connections of applications --- */

@@ -126,10 +126,14 @@ static void add_fence(const struct words *l, const char *fence[2])
 	strbuf_free(&b);
 }
 
+/* endpoint none | after_open | hook | many: one that waits for the opening between two that do not. */
+#define HOOK_ENDPOINT "{hook: {path: /bin/true}}"
+#define MORE_ENDPOINTS ", {hook: {path: /bin/true, order: after_open}}, {hook: {path: /bin/false}}"
+
 static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 {
 	struct strbuf set = {0}, hooks = {0};
-	const char *fence[2] = {"", ""}, *all, *order = "before_open";
+	const char *fence[2] = {"", ""}, *all, *order = "before_open", *more = "";
 	bool named = true;
 	struct words l;
 	int replicas = 0;
@@ -147,8 +151,9 @@ static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 		else if (!strcmp(l.v[0], "fence"))
 			add_fence(&l, fence);
 		else if (!strcmp(l.v[0], "endpoint")) {
-			order = l.v[1][0] == 'n' ? order : "after_open";
-			named = l.v[1][0] != 'n';
+			order = l.v[1][0] == 'a' ? "after_open" : order;
+			named = l.v[1][0] == 'a' || l.v[1][0] == 'm';
+			more = l.v[1][0] == 'm' ? MORE_ENDPOINTS : l.v[1][0] == 'h' ? HOOK_ENDPOINT : "";
 		} else if (!strcmp(l.v[0], "seed"))
 			seed = atoll(l.v[1]);
 	}
@@ -168,7 +173,7 @@ static void make_yaml(const struct script *s, struct strbuf *b, bool *ret_gtid)
 			"{dns: {name: db.example.com., zone: example.com., type: CNAME, ttl: 5s, servers: "
 			"['10.0.0.53'], source: a.example.com., target: b.example.com., order: %s}}",
 			order);
-	strbuf_add(b, "]}}\n");
+	strbuf_addf(b, "%s]}}\n", more);
 	strbuf_free(&set);
 	strbuf_free(&hooks);
 }

@@ -261,6 +261,42 @@ static void test_exchanges(void **state)
 	peer_run(exchanges);
 }
 
+static int ended; /* how the connection did, as the server sees it */
+
+static void serve_to_the_end(struct peer *p, int fd)
+{
+	uint8_t m[600];
+	ssize_t n = 1;
+	(void)p;
+
+	while (n > 0 && fiber_wait_fd(fd, LOOP_READ, CLOCK_FOREVER) > 0)
+		n = recv(fd, m, sizeof(m), 0);
+	ended = n < 0 ? errno : 0;
+}
+
+static void given_up(void *arg)
+{
+	struct peer p;
+	bool alive = true;
+	int rcode = 0;
+	(void)arg;
+
+	peer_start(&p, serve_to_the_end);
+	ended = -1;
+	assert_int_equal(update(p.address, 50, &rcode, &alive, NULL), ACT_UNKNOWN);
+	while (ended < 0)
+		assert_int_equal(fiber_sleep_ms(1), 0);
+	assert_int_equal(ended, ECONNRESET);
+	peer_stop(&p);
+}
+
+/* An update that is given up goes with its connection: what the kernel still has of it is never sent. */
+static void test_given_up(void **state)
+{
+	(void)state;
+	peer_run(given_up);
+}
+
 /* The zone, both old records as prerequisites without TTL, the set deleted, one record added. */
 static void test_message(void **state)
 {
@@ -320,6 +356,7 @@ int main(void)
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_servers),
 		cmocka_unit_test(test_exchanges),
+		cmocka_unit_test(test_given_up),
 		cmocka_unit_test(test_message),
 		cmocka_unit_test(test_warm),
 	};

@@ -1,5 +1,6 @@
 /* test_probe: the probe that goes where the endpoint points is stopped while a write of its waits for an
- * answer. Servers and sessions are the test's own. */
+ * answer; one whose account is refused, and one whose flip settles for long, leave the servers alone. Servers
+ * and sessions are the test's own. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -16,12 +17,16 @@ struct session {
 
 static struct fiber_cond never;
 static enum conf_side pointing;
-static int writing, opened, closed;
+static int writing, writes, opened, closed, tried;
+static bool refused;
 
 int MAY_WAIT session_open(struct node *node, enum session_role role, const struct conf_account *as,
 	int64_t deadline_us, struct session **ret, struct err *err)
 {
 	(void)node, (void)role, (void)as, (void)deadline_us, (void)err;
+	tried++;
+	if (refused)
+		return err_set(err, -EACCES, "Too many connections");
 	*ret = xcalloc(1, sizeof(**ret));
 	opened++;
 	return 0;
@@ -39,7 +44,7 @@ void session_close(struct session *s)
 bool session_alive(const struct session *s)
 {
 	(void)s;
-	return true;
+	return !refused;
 }
 
 const struct session_mark *session_get_mark(const struct session *s)
@@ -51,6 +56,7 @@ const struct session_mark *session_get_mark(const struct session *s)
 enum act MAY_WAIT node_probe_write(struct session *s, uint64_t seq, int64_t deadline_us, struct err *err)
 {
 	(void)seq, (void)err;
+	writes++;
 	if (pointing == CONF_TARGET)
 		return ACT_DONE;
 	s->busy = true;
@@ -88,6 +94,8 @@ static void body_stopped_as_it_writes(void *arg)
 	c->endpoint_ops = ops;
 	c->endpoints = endpoints;
 	pointing = CONF_TARGET;
+	refused = false;
+	tried = opened = closed = 0;
 	assert_int_equal(probe_start(c, CONF_TARGET, &probe, &err), 0);
 	assert_non_null(probe);
 	probe_allow(probe, CONF_SOURCE, true);
@@ -108,9 +116,86 @@ static void test_stopped_as_it_writes(void **state)
 	peer_run(body_stopped_as_it_writes);
 }
 
+static struct probe *MAY_WAIT probe_of_servers(struct cluster *c, struct conf_cluster *conf)
+{
+	struct probe *probe = NULL;
+	struct err err = {0};
+
+	conf->name = "a";
+	conf->policy.probe_via = CONF_VIA_SERVERS;
+	conf->policy.fence_probe.user = (char[]){"probe"};
+	conf->policy.probe_interval_us = 1000;
+	c->conf = conf;
+	pointing = CONF_TARGET; /* so every write is answered */
+	refused = false;
+	tried = opened = closed = 0;
+	assert_int_equal(probe_start(c, CONF_SOURCE, &probe, &err), 0);
+	return probe;
+}
+
+/* Its session was cut and it cannot log in again: it does not ask at every interval. */
+static void body_refused(void *arg)
+{
+	struct conf_cluster *conf = xcalloc(1, sizeof(*conf));
+	struct cluster *c = xcalloc(1, sizeof(*c));
+	struct probe *probe = probe_of_servers(c, conf);
+	(void)arg;
+
+	assert_int_equal(tried, 2);
+	refused = true;
+	assert_int_equal(fiber_sleep_ms(450), 0);
+	assert_in_range(tried, 3, 2 + 6);
+	refused = false;
+	int before = opened;
+	for (int i = 0; i < 1000 && opened == before; i++)
+		assert_int_equal(fiber_sleep_ms(1), 0);
+	assert_int_equal(opened, before + 1);
+	probe_stop(probe, NULL);
+	assert_int_equal(closed, opened);
+	free(c);
+	free(conf);
+}
+
+static void test_refused(void **state)
+{
+	(void)state;
+	peer_run(body_refused);
+}
+
+/* New has taken its write: a moment later nothing is written any more. */
+static void body_settles(void *arg)
+{
+	struct conf_cluster *conf = xcalloc(1, sizeof(*conf));
+	struct cluster *c = xcalloc(1, sizeof(*c));
+	struct probe *probe = probe_of_servers(c, conf);
+	struct probe_result result;
+	(void)arg;
+
+	probe_allow(probe, CONF_SOURCE, false);
+	probe_allow(probe, CONF_TARGET, true);
+	probe_await_new(probe, peer_deadline_us(2000));
+	assert_true(probe_seen_new(probe));
+	assert_int_equal(fiber_sleep_ms(1100), 0);
+	int before = writes;
+	assert_int_equal(fiber_sleep_ms(100), 0);
+	assert_int_equal(writes, before);
+	probe_stop(probe, &result);
+	assert_true(result.first_new_us > result.last_old_us);
+	free(c);
+	free(conf);
+}
+
+static void test_settles(void **state)
+{
+	(void)state;
+	peer_run(body_settles);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_settles),
 		cmocka_unit_test(test_stopped_as_it_writes),
 	};
 

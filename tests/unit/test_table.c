@@ -84,11 +84,12 @@ static void test_print(void **state)
 		assert_non_null(strstr(at, steps[i].does));
 	}
 	assert_non_null(
-		strstr(text, "\nkill         old       back     early: fence       kills every session"));
-	assert_non_null(strstr(text, "\nendpoints    -         back     early: coordinates switches"));
-	assert_non_null(strstr(text, "\nintent       -         pivot    -                  makes durable"));
+		strstr(text, "\nkill         old       back     early: fence        kills every session"));
+	assert_non_null(strstr(text, "\nendpoints    -         back     early: coordinates  switches"));
+	assert_non_null(strstr(text, "\nintent       -         pivot    -                   makes durable"));
 	assert_non_null(strstr(text, "\nsync         new       either   -"));
 	assert_non_null(strstr(text, "\nrepoint      replicas  forward  late"));
+	assert_non_null(strstr(text, "\npropagate    -         forward  early: detach, late switches"));
 	free(text);
 }
 
