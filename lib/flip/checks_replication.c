@@ -12,6 +12,8 @@
 #define TRIAL_LIMIT_MS                                                                                       \
 	3000 /* reverse_path: proving takes some 25 ms (E5c); a name that does not resolve takes longer */
 
+#define TRIAL_REMOVALS 3 /* on a bad line one may get lost, and what is left stays on the master */
+
 static const char *repl_host(const struct conf_server *s)
 {
 	return s->replication_host ? s->replication_host : s->host;
@@ -314,7 +316,7 @@ void judge_semi_sync(const struct check_input *in, struct check_out *out)
  * Removes the trial connection. A session that died in mid-trial may have left its statement running in the
  * server: it is killed and seen gone first, on a fresh session.
  */
-static enum act MAY_WAIT trial_remove(
+static enum act MAY_WAIT trial_remove_once(
 	struct check_env *env, enum conf_side from, const struct session_mark *mark, struct err *err)
 {
 	struct session *act = env->act[from], *fresh = NULL;
@@ -329,6 +331,18 @@ static enum act MAY_WAIT trial_remove(
 	if (done == ACT_DONE)
 		done = node_try_reverse_remove(fresh, deadline, err);
 	session_close(fresh);
+	return done;
+}
+
+static enum act MAY_WAIT trial_remove(
+	struct check_env *env, enum conf_side from, const struct session_mark *mark, struct err *err)
+{
+	enum act done = ACT_UNKNOWN;
+
+	for (int i = 0; i < TRIAL_REMOVALS && done == ACT_UNKNOWN; i++) {
+		err_clear(err);
+		done = trial_remove_once(env, from, mark, err);
+	}
 	return done;
 }
 

@@ -156,6 +156,8 @@ static void replay_step(struct flip *f, const struct journal_record *r, const st
 			return;
 		}
 		st->duration_us = wire_get_int(d, "us", -1);
+		if (wire_get_str(d, "why"))
+			str_copy(st->detail, sizeof(st->detail), wire_get_str(d, "why"));
 		for (size_t k = 0; k < COUNT_OF(ends); k++)
 			if (str_eq(ends[k].word, wire_get_str(d, "state")))
 				st->status = ends[k].status;

@@ -53,6 +53,8 @@ static void row_begin(struct flip *f, int row)
 {
 	struct step_state *st = &f->st[row];
 
+	if (st->status == STEP_FAILED || st->status == STEP_UNKNOWN)
+		st->detail[0] = 0; /* why it failed the last time */
 	st->status = STEP_RUNNING;
 	st->begun = true;
 	st->started_wall_ms = clock_wall_ms();
@@ -62,7 +64,9 @@ static void row_begin(struct flip *f, int row)
 	flip_emit_step(f, row);
 }
 
-static void row_end(struct flip *f, int row, int rc)
+/* why: of a failure; it is shown with the step, which is tried again perhaps, and then not the flip's error.
+ */
+static void row_end(struct flip *f, int row, int rc, const struct err *why)
 {
 	struct step_state *st = &f->st[row];
 	struct wire *d = wire_object();
@@ -72,7 +76,14 @@ static void row_end(struct flip *f, int row, int rc)
 		     : rc == -EUNATCH	? STEP_UNKNOWN
 		     : rc < 0		? STEP_FAILED
 					: STEP_DONE;
+	if (rc < 0 && !st->detail[0])
+		str_copy(st->detail, sizeof(st->detail),
+			why->message[0]	   ? why->message
+			: rc == -ECANCELED ? "cut short"
+					   : strerror(-rc));
 	wire_set_str(d, "state", rc == -EUNATCH ? "unknown" : status_word(rc));
+	if (rc < 0)
+		wire_set_str(d, "why", st->detail);
 	wire_set_int(d, "us", st->duration_us);
 	(void)!jn_write(f, "end", steps[row].name, d, false, NULL);
 	flip_emit_step(f, row);
@@ -89,7 +100,7 @@ static int MAY_WAIT row_execute(struct flip *f, int row, struct err *err)
 	rc = s->run(f, err);
 	if (rc == 0 && s->verify)
 		rc = s->verify(f, err);
-	row_end(f, row, rc);
+	row_end(f, row, rc, err);
 	return rc;
 }
 
@@ -162,7 +173,7 @@ static int MAY_WAIT row_join_early(struct flip *f, int row, struct err *err)
 		*err = f->st[row].err;
 	if (rc == 0 && steps[row].verify)
 		rc = steps[row].verify(f, err);
-	row_end(f, row, rc);
+	row_end(f, row, rc, err);
 	return rc;
 }
 
@@ -192,7 +203,7 @@ void MAY_WAIT runner_stop_all(struct flip *f)
 		st->fiber = NULL;
 		st->spawned = false;
 		if (st->status == STEP_RUNNING)
-			row_end(f, i, st->result < 0 ? st->result : -ECANCELED);
+			row_end(f, i, st->result < 0 ? st->result : -ECANCELED, &st->err);
 	}
 }
 

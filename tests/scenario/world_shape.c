@@ -217,7 +217,20 @@ static void judge(const char *where, const struct field *shape, const struct wir
 		violation("%s: %s is not promised", where, wire_key(o, n));
 }
 
+/* A step that went wrong says how, also when it is tried again and the flip's error is another. */
+static void judge_reasons(const struct wire *list)
+{
+	for (size_t i = 0; i < wire_len(list); i++) {
+		const struct wire *one = wire_at(list, i);
+		const char *state = wire_get_str(one, "state");
+
+		if (str_eq(state, "failed") && !wire_get_str(one, "detail"))
+			violation("%s: %s, and nothing says why", wire_get_str(one, "name"), state);
+	}
+}
+
 void world_judge_shape(const struct wire *document)
 {
 	judge("flip", flip, document);
+	judge_reasons(wire_get(document, "steps"));
 }

@@ -87,9 +87,22 @@ static void test_reverse_not_removed(void **state)
 {
 	(void)state;
 	world_new(CONF_SOURCE);
-	w.removal = ACT_UNKNOWN;
+	w.removals_lost = 3;
 	world_run();
 	world_expect("reverse_path", CHECK_WARN, "could not be removed", "RESET SLAVE 'flipd_reverse' ALL");
+	assert_int_equal(calls_of("remove "), 3);
+	world_free();
+}
+
+/* On a bad line: what gets lost is sent again, on a fresh session. */
+static void test_reverse_removal_lost(void **state)
+{
+	(void)state;
+	world_new(CONF_SOURCE);
+	w.removals_lost = 2;
+	world_run();
+	world_expect("reverse_path", CHECK_OK, "logs in as repl", NULL);
+	assert_int_equal(calls_of("remove "), 3);
 	world_free();
 }
 
@@ -381,6 +394,7 @@ int main(void)
 		cmocka_unit_test(test_reverse_behind_a_backup),
 		cmocka_unit_test(test_reverse_session_dies),
 		cmocka_unit_test(test_reverse_not_removed),
+		cmocka_unit_test(test_reverse_removal_lost),
 		cmocka_unit_test(test_reverse_cancelled),
 		cmocka_unit_test(test_probe),
 		cmocka_unit_test(test_probe_not_configured),
