@@ -138,7 +138,8 @@ struct flip {
 	struct facts_position
 		baseline; /* new's own log before the fence: F0 is measured from it; the way back */
 	bool has_baseline;
-	struct facts_position final; /* old's */
+	struct facts_identity fenced_boot; /* old's, in an earlier life: of its newest session at the fence */
+	struct facts_position final;	   /* old's */
 	bool has_final;
 	struct facts_position
 		repoint; /* new's, between its last applied and its first own write (file mode) */

@@ -201,6 +201,8 @@ static void replay_fence(struct flip *f, const struct journal_record *r, const s
 	f->use_gtid = wire_get_bool(d, "gtid");
 	jn_read_position(wire_get(d, "baseline"), &f->baseline);
 	f->has_baseline = true;
+	if (f->old_side.nmarks)
+		f->fenced_boot = f->old_side.marks[f->old_side.nmarks - 1].server;
 	f->has_final = f->old_reopened = false;
 }
 

@@ -257,6 +257,13 @@ static bool in_time(const struct flip *f)
 	return gone_ms >= 0 && gone_ms < f->policy.max_blackout_ms;
 }
 
+/* Whatever a server went through that has restarted since the fence, its position does not tell. */
+static bool same_boot(const struct flip *f)
+{
+	return f->old_side.lock &&
+	       facts_same_boot(&f->fenced_boot, &session_get_mark(f->old_side.lock)->server);
+}
+
 void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *ret)
 {
 	memset(ret, 0, sizeof(*ret));
@@ -292,5 +299,5 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered &&
 		      ret->phase == RECOVER_FENCED && !f->aborting && !f->intent && l->old_view.seen.up &&
 		      !l->old_view.seen.writable && !l->old_view.seen.beyond && closed && f->has_final &&
-		      in_time(f);
+		      same_boot(f) && in_time(f);
 }
