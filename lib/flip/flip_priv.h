@@ -316,8 +316,8 @@ void MAY_WAIT settings_semi_sync_on(struct flip *);
 /* guard.c */
 void guard_start(struct flip *);
 void MAY_WAIT guard_stop(struct flip *);
-/* Stops it with a last proof that old is closed, for which it waits until settle_timeout. 0 or -ECANCELED. */
-int MAY_WAIT guard_end(struct flip *);
+/* Stops it with a last proof that old is closed, for which it waits until settle_timeout. */
+int MAY_WAIT guard_end(struct flip *, struct err *err);
 /* Judges a proof of old; the first good one becomes the final position. 0, or why the opening must be
  * withdrawn. */
 int guard_judge(struct flip *, const struct node_proof *, struct err *);
