@@ -155,6 +155,7 @@ struct flip {
 	struct fiber *prover;
 	bool prover_stop, proof_failed;
 	struct err proof_err;
+	int64_t proved_us;		/* when the last good one was answered */
 	struct fiber_mutex proof_mutex; /* proofs and the opening share lock sessions */
 	struct fiber_cond prover_cond;
 	bool old_out;  /* old is kept out: not made a replica */

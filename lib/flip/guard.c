@@ -79,6 +79,8 @@ int MAY_WAIT guard_prove(struct flip *f, struct err *err)
 	rc = guard_judge(f, &p, &why);
 	if (rc < 0)
 		*err = why;
+	else
+		f->proved_us = clock_us();
 	return rc;
 }
 

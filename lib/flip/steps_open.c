@@ -12,6 +12,7 @@
 #include "lib/flip/flip_priv.h"
 
 #define ENDPOINT_LIMIT_MS 5000
+#define PROOF_FRESH_MS 10 /* old needs more to go, to come back open and to take a write */
 
 static int64_t budget_left_ms(const struct flip *f)
 {
@@ -414,8 +415,9 @@ int MAY_WAIT step_open(struct flip *f, struct err *err)
 		struct err why = {0};
 		enum act act;
 
-		/* The intent's own proof is the last one for the first try. */
-		if (tries > 0 || !f->guarded)
+		/* The intent's own proof is the last one for the first try, but where the disk took its time.
+		 */
+		if (tries > 0 || !f->guarded || clock_us() - f->proved_us > PROOF_FRESH_MS * 1000)
 			rc = guard_prove(f, err);
 		if (rc < 0 || fiber_cancelled())
 			return rc < 0 ? rc : -ECANCELED;

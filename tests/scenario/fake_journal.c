@@ -171,9 +171,9 @@ static int end_write(enum fault fault, const char *kind, struct err *err)
 	return 0;
 }
 
-static void MAY_WAIT sync_disk(void)
+static void MAY_WAIT sync_disk(const char *kind)
 {
-	int64_t until = vtime_us() + jitter_us(SYNC_US);
+	int64_t until = vtime_us() + jitter_us(SYNC_US) + flipd_waits_us("journal", kind);
 
 	fiber_shield();
 	while (vtime_us() < until)
@@ -217,7 +217,7 @@ int journal_begin(struct journal *j, const struct journal_flip *f, struct err *e
 
 	if (rc < 0)
 		return rc;
-	sync_disk();
+	sync_disk("flip");
 	if (++j->nflips > FLIPS_MAX)
 		abort();
 	s->id = arena_strdup(w.arena, f->id);
@@ -255,7 +255,7 @@ int journal_write(struct journal *j, const char *flip_id, const char *kind, cons
 		.data = arena_strdup(w.arena, data),
 		.at_ms = clock_wall_ms()};
 	if (durable)
-		sync_disk();
+		sync_disk(kind);
 	if (strcmp(kind, "end") != 0 && strcmp(kind, "killed") != 0)
 		note("journal: %s %s %.100s", kind, step,
 			!strcmp(kind, "decide") || !strcmp(kind, "begin") ? data : "");
@@ -270,7 +270,7 @@ int journal_save(struct journal *j, const char *flip_id, const char *state, cons
 
 	if (rc < 0)
 		return rc;
-	sync_disk();
+	sync_disk(state);
 	for (int i = 0; i < j->nflips; i++) {
 		struct saved *s = &j->flip[i];
 		if (strcmp(s->id, flip_id) != 0)
@@ -291,7 +291,7 @@ int journal_reserve(struct journal *j, struct err *err)
 	(void)j;
 	if (rc < 0)
 		return rc;
-	sync_disk();
+	sync_disk("reserve");
 	return end_write(fault, "reserve", err);
 }
 
