@@ -371,8 +371,9 @@ struct world {
 
 extern struct world w;
 
-/* Begins a world for that configuration; servers as they are before a flip from source to target. */
-void world_new(const char *yaml, uint64_t seed, bool use_gtid);
+/* Begins a world for that configuration; servers as they are before a flip from that master to the other
+ * side. */
+void world_new(const char *yaml, uint64_t seed, bool use_gtid, enum conf_side master);
 void world_free(void);
 /* Ends this process at once, its buffers and exit handlers left alone; what it covered is counted. */
 _Noreturn void world_leave(int status);

@@ -109,7 +109,7 @@ static bool client_connect(struct client *c)
 	struct wsession *x;
 
 	if (c->kind == CLIENT_WRITER)
-		c->server = w.endpoint < 2 ? w.endpoint : 0;
+		c->server = w.endpoint < 2 ? w.endpoint : w.from;
 	if (c->kind == CLIENT_LEGACY)
 		c->server = w.server[w.to].read_only ? w.from : w.to;
 	s = &w.server[c->server];

@@ -53,7 +53,7 @@ static void begin_fence(const struct words *l)
 static void begin_events(const struct words *l)
 {
 	w.nevents = atoi(l->v[1]);
-	w.server[0].events_on = (1u << w.nevents) - 1;
+	w.server[w.from].events_on = (1u << w.nevents) - 1;
 }
 
 /* The side that takes writes is asked for: nothing is to be done. */
@@ -113,9 +113,9 @@ static void begin_foreign(const struct words *l)
 	str_copy(r->cluster, sizeof(r->cluster), "c");
 	str_copy(r->host, sizeof(r->host), "elsewhere");
 	str_copy(r->journal, sizeof(r->journal), "journal-9");
-	str_copy(r->direction, sizeof(r->direction), "target");
+	str_copy(r->direction, sizeof(r->direction), conf_side_name((enum conf_side)w.to));
 	str_copy(r->state, sizeof(r->state), "fencing");
-	log_write(&w.server[0], ENTRY_ROW, w.nrows++);
+	log_write(&w.server[w.from], ENTRY_ROW, w.nrows++);
 }
 
 static void begin_slow_applies(const struct words *l)
