@@ -86,6 +86,11 @@ static void begin_no_tables(const struct words *l)
 	w.no_tables = true;
 }
 
+static void begin_binlog(const struct words *l)
+{
+	w.binlog_mixed = !strcmp(l->v[1], "MIXED");
+}
+
 /* Not the usual two minutes. */
 static void begin_last(const struct words *l)
 {
@@ -151,6 +156,7 @@ static const struct {
 	{"until", 2, begin_until},
 	{"no-heartbeat", 1, begin_heartbeat},
 	{"no-tables", 1, begin_no_tables},
+	{"binlog", 2, begin_binlog},
 	{"last", 2, begin_last},
 	{"account", 2, begin_account},
 	{"differs", 3, begin_differs},
