@@ -16,8 +16,10 @@
 /* For a side that is dead by a word to show once more that it is not. */
 #define WORD_LAST_MS 500
 #define WORD_DOUBTS_MOST 3
-#define NEW_PATIENCE_MS                                                                                      \
-	200 /* how much longer than old's the look at new may take in a roll back without an intent */
+/* How much longer than old's the look at new may take while old is closed and no intent lives; in a later life
+ * it has to connect first. */
+#define NEW_PATIENCE_MS 200
+#define NEW_PATIENCE_LATER_MS 1000
 
 static int MAY_WAIT look_lock(struct flip *f, struct flip_side *s, struct look_side *v)
 {
@@ -160,6 +162,16 @@ static void hold_word(struct flip *f, struct look_side *v)
 		f->word.said = f->word.accept_loss = false;
 }
 
+/* Without an intent nothing of this flip can have opened new: it must not hold old up, which is closed. A flip
+ * that resumes needs both. */
+static bool holds_old_up(const struct flip *f, const struct look_side *old_view)
+{
+	bool resumes = f->recovered && f->policy.on_restart == CONF_RESTART_RESUME;
+
+	return old_view->seen.up && !old_view->seen.writable && f->fence_issued &&
+	       jn_phase(f) < RECOVER_INTENT && !resumes;
+}
+
 void MAY_WAIT look_both(struct flip *f, struct look *ret)
 {
 	struct look_side *v[] = {&ret->old_view, &ret->new_view};
@@ -173,9 +185,8 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 		fibers[i] = fiber_spawn("look", look_fiber, v[i]);
 	}
 	fiber_join(fibers[0]);
-	/* Without an intent nothing of this flip can have opened new: it must not hold old up. */
-	if (ret->old_view.seen.up && !f->recovered && jn_phase(f) < RECOVER_INTENT && f->fence_issued)
-		cut_short(fibers[1], NEW_PATIENCE_MS);
+	if (holds_old_up(f, &ret->old_view))
+		cut_short(fibers[1], f->recovered ? NEW_PATIENCE_LATER_MS : NEW_PATIENCE_MS);
 	fiber_join(fibers[1]);
 	for (int i = 0; i < 2; i++)
 		hold_word(f, v[i]);
