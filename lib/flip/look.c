@@ -16,8 +16,8 @@
 /* For a side that is dead by a word to show once more that it is not. */
 #define WORD_LAST_MS 500
 #define WORD_DOUBTS_MOST 3
-/* How much longer than old's the look at new may take while old is closed and no intent lives; in a later life
- * it has to connect first. */
+/* How much longer than old's the look at new may take while old is closed and no intent lives; in a later
+ * life it has to connect first. */
 #define NEW_PATIENCE_MS 200
 #define NEW_PATIENCE_LATER_MS 1000
 
@@ -162,8 +162,8 @@ static void hold_word(struct flip *f, struct look_side *v)
 		f->word.said = f->word.accept_loss = false;
 }
 
-/* Without an intent nothing of this flip can have opened new: it must not hold old up, which is closed. A flip
- * that resumes needs both. */
+/* Without an intent nothing of this flip can have opened new: it must not hold old up, which is closed. A
+ * flip that resumes needs both. */
 static bool holds_old_up(const struct flip *f, const struct look_side *old_view)
 {
 	bool resumes = f->recovered && f->policy.on_restart == CONF_RESTART_RESUME;

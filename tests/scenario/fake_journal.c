@@ -4,6 +4,7 @@
  * or after it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,20 @@ bool fake_journal_decided(const char *action)
 			!strstr(fake_journal.record[i].data, "\"row\":\"ended"))
 			last = strstr(fake_journal.record[i].data, action) != NULL;
 	return last;
+}
+
+bool fake_journal_knows(const struct session_mark *m)
+{
+	char id[48], host[160];
+
+	(void)snprintf(id, sizeof(id), "\"id\":%llu,", (unsigned long long)m->id);
+	(void)snprintf(host, sizeof(host), "\"host\":\"%s\"", m->server.hostname);
+	for (int i = fake_journal.n - 1; i >= 0; i--) {
+		const struct record *r = &fake_journal.record[i];
+		if (r->durable && !strcmp(r->kind, "session") && strstr(r->data, id) && strstr(r->data, host))
+			return true;
+	}
+	return false;
 }
 
 int fake_journal_flips(void)

@@ -231,8 +231,8 @@ enum client_kind {
 	CLIENT_BLOCKER,
 	CLIENT_LOCKER,
 	CLIENT_BYPASS,
-	CLIENT_LEGACY,	 /* walks through the fence too, and moves along once new is open */
-	CLIENT_HOLDER,	 /* an idle transaction with changed rows */
+	CLIENT_LEGACY,	  /* walks through the fence too, and moves along once new is open */
+	CLIENT_HOLDER,	  /* an idle transaction with changed rows */
 	CLIENT_STRAGGLER, /* comes to the same server again and again, and writes nothing */
 	CLIENT_READER,	  /* one long SELECT */
 	CLIENT_TEMPORARY  /* idle, with a temporary table: its end may be a DROP in the binlog (E6) */
@@ -343,7 +343,7 @@ struct world {
 	bool no_tables; /* that flipd's account sees */
 	enum op lying;	/* the next `lies` of that statement say done, and do nothing */
 	int lies;
-	bool no_heartbeat;   /* its table is missing */
+	bool no_heartbeat; /* its table is missing */
 	bool binlog_mixed;
 	bool bypass_account; /* there is one that walks through the fence */
 	bool probe_walks;    /* so does the probe's account */

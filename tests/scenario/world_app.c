@@ -106,8 +106,8 @@ static bool is_locked_out(const struct client *c)
 
 static bool client_connect(struct client *c)
 {
-	static const char *const users[] = {"app", "app", "app", "legacy", "legacy", "batch", "old-app",
-		"report", "batch"};
+	static const char *const users[] = {
+		"app", "app", "app", "legacy", "legacy", "batch", "old-app", "report", "batch"};
 	struct server *s;
 	struct wsession *x;
 
