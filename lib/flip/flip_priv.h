@@ -139,6 +139,7 @@ struct flip {
 		baseline; /* new's own log before the fence: F0 is measured from it; the way back */
 	bool has_baseline;
 	struct facts_identity fenced_boot; /* old's, in an earlier life: of its newest session at the fence */
+	struct facts_position before;	   /* old's, right before its fence */
 	struct facts_position final;	   /* old's */
 	bool has_final;
 	struct facts_position

@@ -62,6 +62,16 @@ static int MAY_WAIT look_row(struct flip *f, struct flip_side *s, struct look_si
 	return 0;
 }
 
+static bool tell_short(struct flip *f, struct look_side *v)
+{
+	err_hint(&v->err,
+		"it was restored, or lost the end of its log in a crash; if the other side has everything, "
+		"say: "
+		"flipctl resolve %s --side %s --as dead",
+		f->conf->name, conf_side_name(v->side->side));
+	return true;
+}
+
 /*
  * A server that was restored, or has lost the end of its log in a crash, lacks what it had acknowledged:
  * closed, it is not the one that this flip closed, and is out of reach until an operator has seen to it. Once
@@ -75,14 +85,9 @@ static bool log_is_short(struct flip *f, struct look_side *v, const struct facts
 	if (!v->proof.read_only || jn_phase(f) == RECOVER_OPENED ||
 		gtid_reached(&now->binlog_state, &base->binlog_state))
 		return false;
-	err_hint(&v->err,
-		"it was restored, or lost the end of its log in a crash; if the other side has everything, "
-		"say: "
-		"flipctl resolve %s --side %s --as dead",
-		f->conf->name, conf_side_name(v->side->side));
 	err_set(&v->err, -ESTALE, "%s: its log does not hold the journaled position %s",
 		v->side->server->conf->name, gtid_format(&base->binlog_state, text, sizeof(text)));
-	return true;
+	return tell_short(f, v);
 }
 
 static void judge_side(struct flip *f, struct look_side *v)
@@ -90,8 +95,10 @@ static void judge_side(struct flip *f, struct look_side *v)
 	const struct facts_position *now = &v->proof.position;
 	bool old = v->side == &f->old_side, has_base = old ? f->has_final : f->has_baseline;
 	const struct facts_position *base = old ? &f->final : &f->baseline;
+	/* Before the final position is known it holds at least what it had right before the fence. */
+	const struct facts_position *least = old && !f->has_final ? &f->before : base;
 
-	if (has_base && log_is_short(f, v, base))
+	if ((has_base || (old && f->fence_journaled)) && log_is_short(f, v, least))
 		return;
 
 	v->seen.up = true;
@@ -150,6 +157,25 @@ static void MAY_WAIT cut_short(struct fiber *fiber, int64_t patience_ms)
 	fiber_cancel(fiber);
 }
 
+/* What old lacks of its own shows on new, too, whatever is in the journal. */
+static void compare_logs(struct flip *f, struct look *l)
+{
+	struct look_side *o = &l->old_view, *n = &l->new_view;
+	struct gtid first;
+
+	if (!o->seen.up || o->seen.writable || !n->seen.up || !f->fence_journaled ||
+		jn_phase(f) == RECOVER_OPENED ||
+		!gtid_own_beyond(&n->proof.position.binlog_state, &o->proof.position.binlog_state,
+			o->side->identity.server_id, &first))
+		return;
+	err_set(&o->err, -ESTALE, "%s: its log lacks transactions of its own that %s has, from %u-%u-%llu on",
+		o->side->server->conf->name, n->side->server->conf->name, first.domain, first.server,
+		(unsigned long long)first.seq);
+	(void)tell_short(f, o);
+	o->seen = (struct recover_side){0};
+	o->side->out_of_reach = true;
+}
+
 /* An operator's word stands for a side that does not answer. One that answers is closed first, where it is
  * open against the word (this look still says so); out of reach once more, it may be anything, and needs a
  * new word. */
@@ -188,6 +214,7 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 	if (holds_old_up(f, &ret->old_view))
 		cut_short(fibers[1], f->recovered ? NEW_PATIENCE_LATER_MS : NEW_PATIENCE_MS);
 	fiber_join(fibers[1]);
+	compare_logs(f, ret);
 	for (int i = 0; i < 2; i++)
 		hold_word(f, v[i]);
 }
