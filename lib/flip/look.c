@@ -15,6 +15,8 @@
 #define REACH_LEAST_MS 1000
 /* For a side that is dead by a word to show once more that it is not. */
 #define WORD_LAST_MS 500
+#define WORD_TRIES 4
+#define WORD_AGAIN_MS 40
 #define WORD_DOUBTS_MOST 3
 /* How much longer than old's the look at new may take while old is closed and no intent lives; in a later
  * life it has to connect first. */
@@ -157,20 +159,40 @@ static void MAY_WAIT cut_short(struct fiber *fiber, int64_t patience_ms)
 	fiber_cancel(fiber);
 }
 
-/* What old lacks of its own shows on new, too, whatever is in the journal. */
+static bool lacks(const struct gtid_list *l, const struct gtid *g)
+{
+	const struct gtid *have = gtid_find(l, g->domain, g->server);
+
+	return !have || have->seq < g->seq;
+}
+
+/* What new has received of old's since the fence was prepared, and old itself lacks; or NULL. What new had
+ * before says nothing: old may have been seeded anew since. */
+static const struct gtid *lost_by_old(const struct flip *f, const struct look *l)
+{
+	const struct gtid_list *on_new = &l->new_view.proof.position.binlog_state;
+
+	for (int i = 0; i < on_new->n; i++) {
+		const struct gtid *g = &on_new->v[i];
+		if (g->server == f->old_side.identity.server_id && lacks(&f->baseline.binlog_state, g) &&
+			lacks(&l->old_view.proof.position.binlog_state, g))
+			return g;
+	}
+	return NULL;
+}
+
+/* The end that old has lost of its log shows on new, too, whatever is in the journal. */
 static void compare_logs(struct flip *f, struct look *l)
 {
 	struct look_side *o = &l->old_view, *n = &l->new_view;
-	struct gtid first;
+	const struct gtid *lost;
 
 	if (!o->seen.up || o->seen.writable || !n->seen.up || !f->fence_journaled ||
-		jn_phase(f) == RECOVER_OPENED ||
-		!gtid_own_beyond(&n->proof.position.binlog_state, &o->proof.position.binlog_state,
-			o->side->identity.server_id, &first))
+		jn_phase(f) == RECOVER_OPENED || !(lost = lost_by_old(f, l)))
 		return;
-	err_set(&o->err, -ESTALE, "%s: its log lacks transactions of its own that %s has, from %u-%u-%llu on",
-		o->side->server->conf->name, n->side->server->conf->name, first.domain, first.server,
-		(unsigned long long)first.seq);
+	err_set(&o->err, -ESTALE, "%s: its log lacks %u-%u-%llu of its own, which %s has",
+		o->side->server->conf->name, lost->domain, lost->server, (unsigned long long)lost->seq,
+		n->side->server->conf->name);
 	(void)tell_short(f, o);
 	o->seen = (struct recover_side){0};
 	o->side->out_of_reach = true;
@@ -222,11 +244,15 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 /* Whether it answers at this very moment. The session may have gone with a restart, which shows only now. */
 static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct node_proof *ret)
 {
-	struct err ignored = {0};
+	int64_t end = flip_deadline(WORD_LAST_MS);
 
-	for (int i = 0; i < 2; i++) {
-		if (sess_open(f, s, SESSION_REAPER, flip_deadline(WORD_LAST_MS), &ignored) < 0)
-			return false;
+	for (int i = 0; i < WORD_TRIES && (i < 2 || clock_us() < end); i++) {
+		struct err ignored = {0};
+
+		if (sess_open(f, s, SESSION_REAPER, end, &ignored) < 0) { /* refused, perhaps by chance */
+			(void)fiber_sleep_ms(WORD_AGAIN_MS);
+			continue;
+		}
 		if (node_prove(s->reaper, flip_deadline(WORD_LAST_MS), ret, &ignored) == ACT_DONE)
 			return true;
 	}
