@@ -138,7 +138,9 @@ struct flip {
 	struct facts_position
 		baseline; /* new's own log before the fence: F0 is measured from it; the way back */
 	bool has_baseline;
-	struct facts_position final; /* old's */
+	struct facts_identity fenced_boot; /* old's, in an earlier life: of its newest session at the fence */
+	struct facts_position before;	   /* old's, right before its fence */
+	struct facts_position final;	   /* old's */
 	bool has_final;
 	struct facts_position
 		repoint; /* new's, between its last applied and its first own write (file mode) */
@@ -154,6 +156,7 @@ struct flip {
 	struct fiber *prover;
 	bool prover_stop, proof_failed;
 	struct err proof_err;
+	int64_t proved_us;		/* when the last good one was answered */
 	struct fiber_mutex proof_mutex; /* proofs and the opening share lock sessions */
 	struct fiber_cond prover_cond;
 	bool old_out;  /* old is kept out: not made a replica */
@@ -320,8 +323,8 @@ void MAY_WAIT settings_semi_sync_on(struct flip *);
 /* guard.c */
 void guard_start(struct flip *);
 void MAY_WAIT guard_stop(struct flip *);
-/* Stops it with a last proof that old is closed, for which it waits until settle_timeout. 0 or -ECANCELED. */
-int MAY_WAIT guard_end(struct flip *);
+/* Stops it with a last proof that old is closed, for which it waits until settle_timeout. */
+int MAY_WAIT guard_end(struct flip *, struct err *err);
 /* Judges a proof of old; the first good one becomes the final position. 0, or why the opening must be
  * withdrawn. */
 int guard_judge(struct flip *, const struct node_proof *, struct err *);

@@ -79,6 +79,8 @@ int MAY_WAIT guard_prove(struct flip *f, struct err *err)
 	rc = guard_judge(f, &p, &why);
 	if (rc < 0)
 		*err = why;
+	else
+		f->proved_us = clock_us();
 	return rc;
 }
 
@@ -142,14 +144,16 @@ static bool MAY_WAIT close_old_again(struct flip *f)
 	return seen && !open;
 }
 
-int MAY_WAIT guard_end(struct flip *f)
+int MAY_WAIT guard_end(struct flip *f, struct err *err)
 {
+	const char *old = f->old_side.server->conf->name;
+
 	guard_stop(f);
 	while (!close_old_again(f)) {
 		if (settle_over(f)) {
-			flip_warn(f, "%s could not be proven closed at the flip's end: see that it is",
-				f->old_side.server->conf->name);
-			return 0;
+			err_server(err, old);
+			return err_set(err, -EHOSTUNREACH,
+				"%s could not be proven closed at the flip's end: see that it is", old);
 		}
 		if (fiber_sleep_ms(PROOF_EVERY_MS) < 0)
 			return -ECANCELED;

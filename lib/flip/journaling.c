@@ -202,7 +202,10 @@ static void replay_fence(struct flip *f, const struct journal_record *r, const s
 	f->attempt = (int)wire_get_int(d, "attempt", 1);
 	f->use_gtid = wire_get_bool(d, "gtid");
 	jn_read_position(wire_get(d, "baseline"), &f->baseline);
+	jn_read_position(wire_get(d, "before"), &f->before);
 	f->has_baseline = true;
+	if (f->old_side.nmarks)
+		f->fenced_boot = f->old_side.marks[f->old_side.nmarks - 1].server;
 	f->has_final = f->old_reopened = false;
 }
 

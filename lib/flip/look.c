@@ -15,9 +15,13 @@
 #define REACH_LEAST_MS 1000
 /* For a side that is dead by a word to show once more that it is not. */
 #define WORD_LAST_MS 500
+#define WORD_TRIES 4
+#define WORD_AGAIN_MS 40
 #define WORD_DOUBTS_MOST 3
-#define NEW_PATIENCE_MS                                                                                      \
-	200 /* how much longer than old's the look at new may take in a roll back without an intent */
+/* How much longer than old's the look at new may take while old is closed and no intent lives; in a later
+ * life it has to connect first. */
+#define NEW_PATIENCE_MS 200
+#define NEW_PATIENCE_LATER_MS 1000
 
 static int MAY_WAIT look_lock(struct flip *f, struct flip_side *s, struct look_side *v)
 {
@@ -60,6 +64,16 @@ static int MAY_WAIT look_row(struct flip *f, struct flip_side *s, struct look_si
 	return 0;
 }
 
+static bool tell_short(struct flip *f, struct look_side *v)
+{
+	err_hint(&v->err,
+		"it was restored, or lost the end of its log in a crash; if the other side has everything, "
+		"say: "
+		"flipctl resolve %s --side %s --as dead",
+		f->conf->name, conf_side_name(v->side->side));
+	return true;
+}
+
 /*
  * A server that was restored, or has lost the end of its log in a crash, lacks what it had acknowledged:
  * closed, it is not the one that this flip closed, and is out of reach until an operator has seen to it. Once
@@ -73,14 +87,9 @@ static bool log_is_short(struct flip *f, struct look_side *v, const struct facts
 	if (!v->proof.read_only || jn_phase(f) == RECOVER_OPENED ||
 		gtid_reached(&now->binlog_state, &base->binlog_state))
 		return false;
-	err_hint(&v->err,
-		"it was restored, or lost the end of its log in a crash; if the other side has everything, "
-		"say: "
-		"flipctl resolve %s --side %s --as dead",
-		f->conf->name, conf_side_name(v->side->side));
 	err_set(&v->err, -ESTALE, "%s: its log does not hold the journaled position %s",
 		v->side->server->conf->name, gtid_format(&base->binlog_state, text, sizeof(text)));
-	return true;
+	return tell_short(f, v);
 }
 
 static void judge_side(struct flip *f, struct look_side *v)
@@ -88,8 +97,10 @@ static void judge_side(struct flip *f, struct look_side *v)
 	const struct facts_position *now = &v->proof.position;
 	bool old = v->side == &f->old_side, has_base = old ? f->has_final : f->has_baseline;
 	const struct facts_position *base = old ? &f->final : &f->baseline;
+	/* Before the final position is known it holds at least what it had right before the fence. */
+	const struct facts_position *least = old && !f->has_final ? &f->before : base;
 
-	if (has_base && log_is_short(f, v, base))
+	if ((has_base || (old && f->fence_journaled)) && log_is_short(f, v, least))
 		return;
 
 	v->seen.up = true;
@@ -148,6 +159,45 @@ static void MAY_WAIT cut_short(struct fiber *fiber, int64_t patience_ms)
 	fiber_cancel(fiber);
 }
 
+static bool lacks(const struct gtid_list *l, const struct gtid *g)
+{
+	const struct gtid *have = gtid_find(l, g->domain, g->server);
+
+	return !have || have->seq < g->seq;
+}
+
+/* What new has received of old's since the fence was prepared, and old itself lacks; or NULL. What new had
+ * before says nothing: old may have been seeded anew since. */
+static const struct gtid *lost_by_old(const struct flip *f, const struct look *l)
+{
+	const struct gtid_list *on_new = &l->new_view.proof.position.binlog_state;
+
+	for (int i = 0; i < on_new->n; i++) {
+		const struct gtid *g = &on_new->v[i];
+		if (g->server == f->old_side.identity.server_id && lacks(&f->baseline.binlog_state, g) &&
+			lacks(&l->old_view.proof.position.binlog_state, g))
+			return g;
+	}
+	return NULL;
+}
+
+/* The end that old has lost of its log shows on new, too, whatever is in the journal. */
+static void compare_logs(struct flip *f, struct look *l)
+{
+	struct look_side *o = &l->old_view, *n = &l->new_view;
+	const struct gtid *lost;
+
+	if (!o->seen.up || o->seen.writable || !n->seen.up || !f->fence_journaled ||
+		jn_phase(f) == RECOVER_OPENED || !(lost = lost_by_old(f, l)))
+		return;
+	err_set(&o->err, -ESTALE, "%s: its log lacks %u-%u-%llu of its own, which %s has",
+		o->side->server->conf->name, lost->domain, lost->server, (unsigned long long)lost->seq,
+		n->side->server->conf->name);
+	(void)tell_short(f, o);
+	o->seen = (struct recover_side){0};
+	o->side->out_of_reach = true;
+}
+
 /* An operator's word stands for a side that does not answer. One that answers is closed first, where it is
  * open against the word (this look still says so); out of reach once more, it may be anything, and needs a
  * new word. */
@@ -158,6 +208,16 @@ static void hold_word(struct flip *f, struct look_side *v)
 	v->seen.word = f->word.word;
 	if (v->seen.up && f->word.word != RECOVER_WORD_NONE)
 		f->word.said = f->word.accept_loss = false;
+}
+
+/* Without an intent nothing of this flip can have opened new: it must not hold old up, which is closed. A
+ * flip that resumes needs both. */
+static bool holds_old_up(const struct flip *f, const struct look_side *old_view)
+{
+	bool resumes = f->recovered && f->policy.on_restart == CONF_RESTART_RESUME;
+
+	return old_view->seen.up && !old_view->seen.writable && f->fence_issued &&
+	       jn_phase(f) < RECOVER_INTENT && !resumes;
 }
 
 void MAY_WAIT look_both(struct flip *f, struct look *ret)
@@ -173,10 +233,10 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 		fibers[i] = fiber_spawn("look", look_fiber, v[i]);
 	}
 	fiber_join(fibers[0]);
-	/* Without an intent nothing of this flip can have opened new: it must not hold old up. */
-	if (ret->old_view.seen.up && !f->recovered && jn_phase(f) < RECOVER_INTENT && f->fence_issued)
-		cut_short(fibers[1], NEW_PATIENCE_MS);
+	if (holds_old_up(f, &ret->old_view))
+		cut_short(fibers[1], f->recovered ? NEW_PATIENCE_LATER_MS : NEW_PATIENCE_MS);
 	fiber_join(fibers[1]);
+	compare_logs(f, ret);
 	for (int i = 0; i < 2; i++)
 		hold_word(f, v[i]);
 }
@@ -184,11 +244,15 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 /* Whether it answers at this very moment. The session may have gone with a restart, which shows only now. */
 static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct node_proof *ret)
 {
-	struct err ignored = {0};
+	int64_t end = flip_deadline(WORD_LAST_MS);
 
-	for (int i = 0; i < 2; i++) {
-		if (sess_open(f, s, SESSION_REAPER, flip_deadline(WORD_LAST_MS), &ignored) < 0)
-			return false;
+	for (int i = 0; i < WORD_TRIES && (i < 2 || clock_us() < end); i++) {
+		struct err ignored = {0};
+
+		if (sess_open(f, s, SESSION_REAPER, end, &ignored) < 0) { /* refused, perhaps by chance */
+			(void)fiber_sleep_ms(WORD_AGAIN_MS);
+			continue;
+		}
 		if (node_prove(s->reaper, flip_deadline(WORD_LAST_MS), ret, &ignored) == ACT_DONE)
 			return true;
 	}
@@ -257,6 +321,13 @@ static bool in_time(const struct flip *f)
 	return gone_ms >= 0 && gone_ms < f->policy.max_blackout_ms;
 }
 
+/* Whatever a server went through that has restarted since the fence, its position does not tell. */
+static bool same_boot(const struct flip *f)
+{
+	return f->old_side.lock &&
+	       facts_same_boot(&f->fenced_boot, &session_get_mark(f->old_side.lock)->server);
+}
+
 void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *ret)
 {
 	memset(ret, 0, sizeof(*ret));
@@ -292,5 +363,5 @@ void MAY_WAIT look_input(struct flip *f, struct look *l, struct recover_input *r
 	ret->resume = f->policy.on_restart == CONF_RESTART_RESUME && f->recovered &&
 		      ret->phase == RECOVER_FENCED && !f->aborting && !f->intent && l->old_view.seen.up &&
 		      !l->old_view.seen.writable && !l->old_view.seen.beyond && closed && f->has_final &&
-		      in_time(f);
+		      same_boot(f) && in_time(f);
 }

@@ -114,7 +114,8 @@ static void opener_fiber(void *arg)
 	o->rc = sess_connect(o->f, o->s, o->role, o->deadline_us, &o->session, &o->err);
 }
 
-/* All roles at once; one durable write for all. */
+/* All roles at once; one durable write for all. Where one fails none is kept: it would be used without being
+ * in the journal. */
 int MAY_WAIT sess_open_all(struct flip *f, struct flip_side *s, int64_t deadline_us, struct err *err)
 {
 	static const enum session_role roles[] = {SESSION_LOCK, SESSION_ACT, SESSION_REAPER};
@@ -134,12 +135,14 @@ int MAY_WAIT sess_open_all(struct flip *f, struct flip_side *s, int64_t deadline
 			*err = o[i].err;
 		}
 	}
-	for (int i = 0; i < 3; i++) {
-		if (!o[i].session)
-			continue;
-		if (rc == 0)
+	for (int i = 0; i < 3 && rc == 0; i++)
+		if (o[i].session)
 			rc = sess_journal(f, s, o[i].session, i == 2, err);
-		*sess_slot(s, roles[i]) = o[i].session;
+	for (int i = 0; i < 3; i++) {
+		if (rc < 0)
+			session_close(o[i].session);
+		else if (o[i].session)
+			*sess_slot(s, roles[i]) = o[i].session;
 	}
 	return rc;
 }

@@ -399,7 +399,7 @@ int MAY_WAIT step_finish(struct flip *f, struct err *err)
 	f->fence_probe = NULL;
 	accounts_unlock_patiently(f);
 	/* Till here old that comes up open is closed again; from here on the watcher looks. */
-	rc = guard_end(f);
+	rc = guard_end(f, err);
 	if (rc == 0)
 		rc = step_lock_undo(f, err);
 	return rc == 0 ? step_lock_undone(f, err) : rc;

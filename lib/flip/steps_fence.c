@@ -76,6 +76,7 @@ static int MAY_WAIT journal_fence(struct flip *f, struct err *err)
 	int rc;
 
 	wire_set(d, "baseline", jn_position(&f->baseline));
+	wire_set(d, "before", jn_position(&f->before));
 	wire_set_int(d, "attempt", f->attempt);
 	wire_set_bool(d, "gtid", f->use_gtid);
 	rc = journal_reserve(f->journal, err);
@@ -154,6 +155,8 @@ static int MAY_WAIT before_fence(struct flip *f, struct err *err)
 	if (rc == 0)
 		rc = have_lock(f, &f->old_side, &p, err);
 	sess_tag(f, "fence");
+	if (rc == 0)
+		f->before = p.position;
 	if (rc == 0)
 		rc = take_baseline(f, err);
 	if (rc == 0)

@@ -11,6 +11,8 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
+#define PROOF_FRESH_MS 10 /* old needs more to go, to come back open and to take a write */
+
 int64_t budget_left_ms(const struct flip *f)
 {
 	int64_t left = f->policy.max_blackout_ms - (clock_us() - f->fence_us) / 1000;
@@ -251,8 +253,9 @@ int MAY_WAIT step_open(struct flip *f, struct err *err)
 		struct err why = {0};
 		enum act act;
 
-		/* The intent's own proof is the last one for the first try. */
-		if (tries > 0 || !f->guarded)
+		/* The intent's own proof is the last one for the first try, but where the disk took its time.
+		 */
+		if (tries > 0 || !f->guarded || clock_us() - f->proved_us > PROOF_FRESH_MS * 1000)
 			rc = guard_prove(f, err);
 		if (rc < 0 || fiber_cancelled())
 			return rc < 0 ? rc : -ECANCELED;

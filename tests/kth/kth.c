@@ -57,6 +57,11 @@ const struct course courses[] = {
 		.cluster = "",
 		.gtid = false,
 		.rehearse = true},
+	{.name = "file, plain, back, done",
+		.defaults = ", verify: counts",
+		.cluster = "",
+		.gtid = false,
+		.back = true},
 };
 
 const int ncourses = (int)COUNT_OF(courses);
@@ -71,12 +76,12 @@ static void abort_flip(struct trigger *t)
 static void fast_again(void *arg)
 {
 	(void)arg;
-	w.server[1].apply_us = 300;
+	w.server[w.to].apply_us = 300;
 }
 
 static void slow_down(struct trigger *t)
 {
-	w.server[1].apply_us = t->arg_us;
+	w.server[w.to].apply_us = t->arg_us;
 	vtime_at(vtime_us() + 1500000, fast_again, NULL);
 }
 
@@ -85,12 +90,12 @@ static void set_up(const struct course *c, uint64_t seed)
 	char yaml[2048];
 
 	(void)snprintf(yaml, sizeof(yaml), CONF_HEAD, c->defaults, c->cluster);
-	world_new(yaml, seed, c->gtid);
-	plan.to = CONF_TARGET;
+	world_new(yaml, seed, c->gtid, c->back ? CONF_TARGET : CONF_SOURCE);
+	plan.to = (enum conf_side)w.to;
 	plan.max_blackout_ms = c->max_blackout_ms;
 	w.rehearsal = plan.rehearse = c->rehearse;
-	w.server[0].scheduler = true;
-	w.server[1].semi_sync = true;
+	w.server[w.from].scheduler = true;
+	w.server[w.to].semi_sync = true;
 	for (int i = 0; i < 3; i++)
 		client_add(CLIENT_WRITER, 0, 0);
 	if (c->abort_at)

@@ -12,7 +12,7 @@ enum { PASSED = 0, FAILED = 1, NO_SUCH_CALL = 2 };
 
 struct course {
 	const char *name, *defaults, *cluster;
-	bool gtid;
+	bool gtid, back;      /* back: from target to source */
 	const char *abort_at; /* a step */
 	int64_t max_blackout_ms, apply_us;
 	bool rehearse;

@@ -4,6 +4,7 @@
  * or after it.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +100,20 @@ bool fake_journal_decided(const char *action)
 	return last;
 }
 
+bool fake_journal_knows(const struct session_mark *m)
+{
+	char id[48], host[160];
+
+	(void)snprintf(id, sizeof(id), "\"id\":%llu,", (unsigned long long)m->id);
+	(void)snprintf(host, sizeof(host), "\"host\":\"%s\"", m->server.hostname);
+	for (int i = fake_journal.n - 1; i >= 0; i--) {
+		const struct record *r = &fake_journal.record[i];
+		if (r->durable && !strcmp(r->kind, "session") && strstr(r->data, id) && strstr(r->data, host))
+			return true;
+	}
+	return false;
+}
+
 int fake_journal_flips(void)
 {
 	return fake_journal.nflips;
@@ -171,9 +186,9 @@ static int end_write(enum fault fault, const char *kind, struct err *err)
 	return 0;
 }
 
-static void MAY_WAIT sync_disk(void)
+static void MAY_WAIT sync_disk(const char *kind)
 {
-	int64_t until = vtime_us() + jitter_us(SYNC_US);
+	int64_t until = vtime_us() + jitter_us(SYNC_US) + flipd_waits_us("journal", kind);
 
 	fiber_shield();
 	while (vtime_us() < until)
@@ -217,7 +232,7 @@ int journal_begin(struct journal *j, const struct journal_flip *f, struct err *e
 
 	if (rc < 0)
 		return rc;
-	sync_disk();
+	sync_disk("flip");
 	if (++j->nflips > FLIPS_MAX)
 		abort();
 	s->id = arena_strdup(w.arena, f->id);
@@ -255,7 +270,7 @@ int journal_write(struct journal *j, const char *flip_id, const char *kind, cons
 		.data = arena_strdup(w.arena, data),
 		.at_ms = clock_wall_ms()};
 	if (durable)
-		sync_disk();
+		sync_disk(kind);
 	if (strcmp(kind, "end") != 0 && strcmp(kind, "killed") != 0)
 		note("journal: %s %s %.100s", kind, step,
 			!strcmp(kind, "decide") || !strcmp(kind, "begin") ? data : "");
@@ -270,7 +285,7 @@ int journal_save(struct journal *j, const char *flip_id, const char *state, cons
 
 	if (rc < 0)
 		return rc;
-	sync_disk();
+	sync_disk(state);
 	for (int i = 0; i < j->nflips; i++) {
 		struct saved *s = &j->flip[i];
 		if (strcmp(s->id, flip_id) != 0)
@@ -291,7 +306,7 @@ int journal_reserve(struct journal *j, struct err *err)
 	(void)j;
 	if (rc < 0)
 		return rc;
-	sync_disk();
+	sync_disk("reserve");
 	return end_write(fault, "reserve", err);
 }
 

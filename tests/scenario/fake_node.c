@@ -176,6 +176,20 @@ static void judge_rehearsal(const struct session *s, const struct stmt *m)
 		violation("a rehearsal sends %s to %s", op_name(m->op), s->node->conf->name);
 }
 
+/* What outlives its client and could hold, open or close something must be found by a later life. */
+static void judge_mark(const struct session *s, const struct stmt *m)
+{
+	static const bool counts[OPS] = {[OP_LOCK_TAKE] = true,
+		[OP_ROW_WRITE] = true,
+		[OP_FENCE] = true,
+		[OP_UNFENCE] = true,
+		[OP_OPEN_GUARDED] = true};
+
+	if (counts[m->op] && w.flip && !w.ended && !fake_journal_knows(&s->mark))
+		violation("%s is sent to %s on session %llu, which is not in the journal", op_name(m->op),
+			s->node->conf->name, (unsigned long long)s->mark.id);
+}
+
 /* Sends it and waits; limit_ms is the server's own, 0 none. The statement lives as long as the world. */
 enum act MAY_WAIT ask(
 	struct session *s, struct stmt *m, int64_t limit_ms, int64_t deadline_us, struct err *err)
@@ -184,6 +198,7 @@ enum act MAY_WAIT ask(
 
 	if (w.rehearsal)
 		judge_rehearsal(s, m);
+	judge_mark(s, m);
 	m->fault = flipd_calls(op_name(m->op), s->node->conf->name);
 	if (s->busy) /* db_query() asserts that it is not */
 		violation("%s on %s: two at once on session %llu", op_name(m->op), s->node->conf->name,

@@ -15,6 +15,8 @@ void fake_journal_reset(void);
 void fake_journal_lose(void);	     /* what was not durable is gone */
 bool fake_journal_intent_live(void); /* by what is on disk */
 bool fake_journal_has(const char *kind);
+/* A later life finds that session. */
+bool fake_journal_knows(const struct session_mark *);
 bool fake_journal_decided(const char *action); /* last, of a flip that had not ended */
 bool fake_journal_ended(void);		       /* the flip's end is on disk */
 int fake_journal_flips(void);

@@ -201,8 +201,11 @@ static void MAY_WAIT follow_up(struct flip *f)
 {
 	const char *name = f && flip_left(f) ? flip_follow_up(f) : NULL;
 
-	if (name)
-		note("%s follows at last", name);
+	if (!name)
+		return;
+	note("%s follows at last", name);
+	if (!strstr(w.warnings, "does not follow"))
+		violation("%s is repointed again, and had followed", name);
 }
 
 /* The rehearsal's own end is judged here: what is judged later is the flip's. */

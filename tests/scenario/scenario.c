@@ -1,6 +1,8 @@
-/* scenario: reads scripts, runs each in a process of its own, tells what did not hold. */
+/* scenario: reads scripts, runs each in a process of its own: a flip from source to target, and back; tells
+ * what did not hold. */
 #include "tests/scenario/script/script.h"
 
+#include <ctype.h>
 #include <glob.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,6 +23,7 @@ struct script {
 	int nvalues;
 	char *values[WORDS_MAX];
 	const char *value; /* of this run, or NULL */
+	bool back;	   /* this run flips back: source and target change places */
 };
 
 static const char *script_name = "";
@@ -263,17 +266,17 @@ static int run_script(const struct script *s, bool tell)
 	bool gtid;
 
 	make_yaml(s, &yaml, &gtid);
-	world_new(strbuf_str(&yaml), (uint64_t)seed, gtid);
+	world_new(strbuf_str(&yaml), (uint64_t)seed, gtid, s->back ? CONF_TARGET : CONF_SOURCE);
 	strbuf_free(&yaml);
-	plan = (struct plan){.to = CONF_TARGET};
+	plan = (struct plan){.to = (enum conf_side)w.to};
 	w.after_life = operator_takes_up;
 	for (int i = 0; i < s->n; i++)
 		parse_line(s->line[i]);
 	life_run_all(plan.last_ms ? plan.last_ms : 120000);
 	expect_judge();
 	if (w.violations)
-		printf("FAILED: %s%s%s: %s\n", s->path, s->value ? " " : "", s->value ? s->value : "",
-			w.first_violation);
+		printf("FAILED: %s%s%s%s: %s\n", s->path, s->value ? " " : "", s->value ? s->value : "",
+			s->back ? " (back)" : "", w.first_violation);
 	if (w.violations || tell)
 		world_dump();
 	(void)fflush(stdout);
@@ -282,13 +285,28 @@ static int run_script(const struct script *s, bool tell)
 
 /* --- scripts --- */
 
+static bool is_word(const char *line, const char *p, const char *word)
+{
+	size_t len = strlen(word);
+
+	return !strncmp(p, word, len) && !isalnum((unsigned char)p[len]) && p[len] != '_' &&
+	       (p == line || (!isalnum((unsigned char)p[-1]) && p[-1] != '_'));
+}
+
+/* The line with the value of `for` in its place; on the way back with the two sides in each other's. */
 static char *put_in(const struct script *s, const char *line)
 {
+	static const char *const sides[] = {"source", "target"};
 	struct strbuf b = {0};
 	size_t len = strlen(s->variable);
 	char *text;
 
 	for (const char *p = line; *p;) {
+		if (s->back && (is_word(line, p, sides[0]) || is_word(line, p, sides[1]))) {
+			strbuf_add(&b, sides[*p == 's']);
+			p += strlen(sides[0]);
+			continue;
+		}
 		if (s->value && *p == '$' && !strncmp(p + 1, s->variable, len)) {
 			strbuf_add(&b, s->value);
 			p += 1 + len;
@@ -333,7 +351,7 @@ static void free_script(struct script *s)
 		free(s->values[i]);
 }
 
-static int run_apart(struct script *s, const char *value, bool tell)
+static int run_apart(struct script *s, const char *value, bool back, bool tell)
 {
 	int status;
 	pid_t pid;
@@ -345,6 +363,7 @@ static int run_apart(struct script *s, const char *value, bool tell)
 	if (pid == 0) {
 		(void)alarm(60);
 		s->value = value;
+		s->back = back;
 		for (int i = 0; i < s->n; i++)
 			s->line[i] = put_in(s, s->line[i]);
 		world_leave(run_script(s, tell));
@@ -370,9 +389,12 @@ int main(int argc, char **argv)
 
 		read_script(all ? found.gl_pathv[i] : argv[i + 1], &s);
 		for (int v = 0; v < (s.nvalues ? s.nvalues : 1); v++) {
-			int rc = run_apart(&s, s.nvalues ? s.values[v] : NULL, argc == 2);
-			passed += !rc;
-			failed += rc;
+			for (int back = 0; back < 2; back++) {
+				int rc = run_apart(
+					&s, s.nvalues ? s.values[v] : NULL, back, argc == 2 && !back);
+				passed += !rc;
+				failed += rc;
+			}
 		}
 		free_script(&s);
 	}

@@ -296,11 +296,13 @@ void trigger_op(enum when when, enum op op, int server)
 
 static void server_init(struct server *s, int i, const char *name, bool use_gtid)
 {
+	uint32_t master_id = (uint32_t)w.from + 1, other_id = (uint32_t)w.to + 1;
+
 	*s = (struct server){.name = name,
 		.index = i,
 		.server_id = (uint32_t)i + 1,
 		.up = true,
-		.read_only = i != 0,
+		.read_only = i != w.from,
 		.boots_closed = true,
 		.boots = 1,
 		.boot_wall_s = VTIME_WALL_BASE_MS / 1000 - 100000,
@@ -313,8 +315,9 @@ static void server_init(struct server *s, int i, const char *name, bool use_gtid
 	s->writable_since_us = vtime_us();
 	/* Both sides have been master before. */
 	for (uint64_t seq = 1; seq <= 10; seq++)
-		log_append(s, (struct gtid){0, seq <= 5 ? 2 : 1, seq}, ENTRY_HAND, 0);
-	s->slave_pos = (struct gtid_list){.n = 1, .v = {{0, i == 0 ? 2 : 1, i == 0 ? 5 : 10}}};
+		log_append(s, (struct gtid){0, seq <= 5 ? other_id : master_id, seq}, ENTRY_HAND, 0);
+	s->slave_pos = (struct gtid_list){
+		.n = 1, .v = {{0, i == w.from ? other_id : master_id, i == w.from ? 5 : 10}}};
 }
 
 static struct conf *read_conf(const char *yaml)
@@ -331,7 +334,7 @@ static struct conf *read_conf(const char *yaml)
 	return conf;
 }
 
-void world_new(const char *yaml, uint64_t seed, bool use_gtid)
+void world_new(const char *yaml, uint64_t seed, bool use_gtid, enum conf_side master)
 {
 	const struct conf_cluster *c;
 
@@ -347,11 +350,14 @@ void world_new(const char *yaml, uint64_t seed, bool use_gtid)
 	w.quick_until_us = vtime_us() + 1500000;
 	w.spread_us = 2000;
 	w.restart_us = 60000;
-	w.to = CONF_TARGET;
+	w.from = w.endpoint = w.endpoint_spread = (int)master;
+	w.to = !w.from;
 	for (int i = 0; i < w.nservers; i++)
 		server_init(&w.server[i], i, i < 2 ? c->side[i].name : c->replicas[i - 2].name, use_gtid);
-	for (int i = 1; i < w.nservers; i++) {
-		link_set(&w.server[i], 0, use_gtid, w.server[0].nlog);
+	for (int i = 0; i < w.nservers; i++) {
+		if (i == w.from)
+			continue;
+		link_set(&w.server[i], w.from, use_gtid, w.server[w.from].nlog);
 		link_start(&w.server[i]);
 	}
 	fake_journal_reset();

@@ -161,7 +161,7 @@ struct wsession {
 	struct server *server;
 	uint64_t id;
 	char user[32];
-	bool client_gone, killed, locks_tables, flipd, foreign, login;
+	bool client_gone, killed, locks_tables, flipd, foreign, login, reads, has_temporary;
 	int64_t since_us;
 	uint64_t trx_rows;
 	struct stmt *running;
@@ -231,9 +231,11 @@ enum client_kind {
 	CLIENT_BLOCKER,
 	CLIENT_LOCKER,
 	CLIENT_BYPASS,
-	CLIENT_LEGACY,	 /* walks through the fence too, and moves along once new is open */
-	CLIENT_HOLDER,	 /* an idle transaction with changed rows */
-	CLIENT_STRAGGLER /* comes to the same server again and again, and writes nothing */
+	CLIENT_LEGACY,	  /* walks through the fence too, and moves along once new is open */
+	CLIENT_HOLDER,	  /* an idle transaction with changed rows */
+	CLIENT_STRAGGLER, /* comes to the same server again and again, and writes nothing */
+	CLIENT_READER,	  /* one long SELECT */
+	CLIENT_TEMPORARY  /* idle, with a temporary table: its end may be a DROP in the binlog (E6) */
 };
 
 struct client {
@@ -341,7 +343,8 @@ struct world {
 	bool no_tables; /* that flipd's account sees */
 	enum op lying;	/* the next `lies` of that statement say done, and do nothing */
 	int lies;
-	bool no_heartbeat;   /* its table is missing */
+	bool no_heartbeat; /* its table is missing */
+	bool binlog_mixed;
 	bool bypass_account; /* there is one that walks through the fence */
 	bool probe_walks;    /* so does the probe's account */
 	bool hands;	     /* somebody else opens and writes: fewer promises */
@@ -371,8 +374,9 @@ struct world {
 
 extern struct world w;
 
-/* Begins a world for that configuration; servers as they are before a flip from source to target. */
-void world_new(const char *yaml, uint64_t seed, bool use_gtid);
+/* Begins a world for that configuration; servers as they are before a flip from that master to the other
+ * side. */
+void world_new(const char *yaml, uint64_t seed, bool use_gtid, enum conf_side master);
 void world_free(void);
 /* Ends this process at once, its buffers and exit handlers left alone; what it covered is counted. */
 _Noreturn void world_leave(int status);

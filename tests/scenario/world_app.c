@@ -2,7 +2,8 @@
  * world_app: applications. A writer follows the endpoint, writes while it may, and remembers what was
  * acknowledged; it is killed, refused, cut off, and comes again. A blocker runs one long UPDATE, a locker
  * holds LOCK TABLES, a bypass account writes through the fence, legacy too, but it moves along once new is
- * open, a holder leaves its transaction open, a straggler knows nothing of the endpoint.
+ * open, a holder leaves its transaction open, a straggler knows nothing of the endpoint, a reader runs one
+ * long SELECT, one has a temporary table.
  */
 #include <stdlib.h>
 
@@ -50,7 +51,8 @@ struct client *client_add(enum client_kind kind, int server, int64_t busy_us)
 
 void client_lost(struct client *c)
 {
-	if (c->kind == CLIENT_BLOCKER || c->kind == CLIENT_LOCKER || c->kind == CLIENT_HOLDER)
+	if (c->kind == CLIENT_BLOCKER || c->kind == CLIENT_LOCKER || c->kind == CLIENT_HOLDER ||
+		c->kind >= CLIENT_READER)
 		return; /* nobody starts that again */
 	if (c->kind == CLIENT_WRITER)
 		c->server = -1;
@@ -104,12 +106,13 @@ static bool is_locked_out(const struct client *c)
 
 static bool client_connect(struct client *c)
 {
-	static const char *const users[] = {"app", "app", "app", "legacy", "legacy", "batch", "old-app"};
+	static const char *const users[] = {
+		"app", "app", "app", "legacy", "legacy", "batch", "old-app", "report", "batch"};
 	struct server *s;
 	struct wsession *x;
 
 	if (c->kind == CLIENT_WRITER)
-		c->server = w.endpoint < 2 ? w.endpoint : 0;
+		c->server = w.endpoint < 2 ? w.endpoint : w.from;
 	if (c->kind == CLIENT_LEGACY)
 		c->server = w.server[w.to].read_only ? w.from : w.to;
 	s = &w.server[c->server];
@@ -122,6 +125,8 @@ static bool client_connect(struct client *c)
 	x = server_connect(s, users[c->kind]);
 	x->client = c;
 	x->locks_tables = c->kind == CLIENT_LOCKER;
+	x->reads = c->kind == CLIENT_READER;
+	x->has_temporary = c->kind == CLIENT_TEMPORARY;
 	x->trx_rows = c->kind == CLIENT_HOLDER ? (uint64_t)c->busy_us : 0;
 	c->id = x->id;
 	c->boots = s->boots;

@@ -13,7 +13,9 @@ static void fill_session(const struct wsession *x, struct facts_session *s)
 	str_copy(s->user, sizeof(s->user), x->user);
 	str_copy(s->host, sizeof(s->host), "10.9.0.1:4711");
 	str_copy(s->db, sizeof(s->db), "app");
-	str_copy(s->command, sizeof(s->command), m ? "Query" : "Sleep");
+	str_copy(s->command, sizeof(s->command), m || x->reads ? "Query" : "Sleep");
+	if (x->reads)
+		str_copy(s->info, sizeof(s->info), "SELECT count(*) FROM t");
 	if (m && m->op == OP_WRITE)
 		str_copy(s->info, sizeof(s->info),
 			"UPDATE t SET v = v + 1 WHERE id IN (SELECT id FROM u WHERE later) /* nightly job "
@@ -133,7 +135,7 @@ int op_facts(struct stmt *m)
 	server_identify(s, &f->id);
 	server_position(s, &f->position);
 	str_copy(f->version, sizeof(f->version), "10.11.19-MariaDB-log");
-	str_copy(f->binlog_format, sizeof(f->binlog_format), "ROW");
+	str_copy(f->binlog_format, sizeof(f->binlog_format), w.binlog_mixed ? "MIXED" : "ROW");
 	str_copy(f->event_scheduler, sizeof(f->event_scheduler), s->scheduler ? "ON" : "OFF");
 	str_copy(f->slave_skip_errors, sizeof(f->slave_skip_errors), "OFF");
 	str_copy(f->slave_exec_mode, sizeof(f->slave_exec_mode), "STRICT");

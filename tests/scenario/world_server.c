@@ -84,8 +84,13 @@ static void cleaned_up(void *arg)
 	struct session_ref *r = arg;
 	struct wsession *x = r->s->boots == r->boots ? server_find(r->s, r->id) : NULL;
 
-	if (x)
-		server_drop(x);
+	if (!x)
+		return;
+	if (x->has_temporary && w.binlog_mixed) { /* through the fence (E6) */
+		note("a temporary table is dropped on %s", r->s->name);
+		log_write(r->s, ENTRY_HAND, 0);
+	}
+	server_drop(x);
 }
 
 void server_kill(struct server *s, uint64_t id, bool query_only)

@@ -362,8 +362,8 @@ static void parse_backup(struct trigger *t, const struct words *l, int i)
 
 static void parse_client(struct trigger *t, const struct words *l, int i)
 {
-	static const char *const kinds[] = {
-		"writer", "blocker", "locker", "bypass", "legacy", "holder", "straggler"};
+	static const char *const kinds[] = {"writer", "blocker", "locker", "bypass", "legacy", "holder",
+		"straggler", "reader", "temporary"};
 
 	for (int k = 0; k < (int)COUNT_OF(kinds); k++)
 		if (!strcmp(kinds[k], words_at(l, i)))
@@ -403,7 +403,8 @@ static const struct action actions[] = {
 	{"cut-lock", parse_server, do_cut_lock},	    /* SERVER: the lock's session is killed */
 	{"cut-all", parse_server, do_cut_all}, {"stop-applier", parse_server, do_stop_applier},
 	{"lies", parse_lies, do_lies}, /* OP N: it says done, and does nothing */
-	/* blocker DURATION | locker | bypass [DURATION AGAIN] | legacy | holder ROWS | straggler */
+	/* blocker DURATION | locker | bypass [DURATION AGAIN] | legacy | holder ROWS | straggler | reader |
+	   temporary */
 	{"client", parse_client, do_client}, {"crash", parse_machine, do_crash},      /* [machine] */
 	{"terminate", parse_nothing, do_terminate}, {"fault", parse_fault, do_fault}, /* OP FAULT: next */
 	/* CALL SERVER|any DURATION [hangs]: each such call, and how late: CALL SERVER DURATION LATE */

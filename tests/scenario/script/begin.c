@@ -53,7 +53,7 @@ static void begin_fence(const struct words *l)
 static void begin_events(const struct words *l)
 {
 	w.nevents = atoi(l->v[1]);
-	w.server[0].events_on = (1u << w.nevents) - 1;
+	w.server[w.from].events_on = (1u << w.nevents) - 1;
 }
 
 /* The side that takes writes is asked for: nothing is to be done. */
@@ -86,6 +86,11 @@ static void begin_no_tables(const struct words *l)
 	w.no_tables = true;
 }
 
+static void begin_binlog(const struct words *l)
+{
+	w.binlog_mixed = !strcmp(l->v[1], "MIXED");
+}
+
 /* Not the usual two minutes. */
 static void begin_last(const struct words *l)
 {
@@ -113,9 +118,9 @@ static void begin_foreign(const struct words *l)
 	str_copy(r->cluster, sizeof(r->cluster), "c");
 	str_copy(r->host, sizeof(r->host), "elsewhere");
 	str_copy(r->journal, sizeof(r->journal), "journal-9");
-	str_copy(r->direction, sizeof(r->direction), "target");
+	str_copy(r->direction, sizeof(r->direction), conf_side_name((enum conf_side)w.to));
 	str_copy(r->state, sizeof(r->state), "fencing");
-	log_write(&w.server[0], ENTRY_ROW, w.nrows++);
+	log_write(&w.server[w.from], ENTRY_ROW, w.nrows++);
 }
 
 static void begin_slow_applies(const struct words *l)
@@ -151,6 +156,7 @@ static const struct {
 	{"until", 2, begin_until},
 	{"no-heartbeat", 1, begin_heartbeat},
 	{"no-tables", 1, begin_no_tables},
+	{"binlog", 2, begin_binlog},
 	{"last", 2, begin_last},
 	{"account", 2, begin_account},
 	{"differs", 3, begin_differs},

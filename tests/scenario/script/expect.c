@@ -72,8 +72,14 @@ static void judge_journal(const struct words *e)
 	strbuf_free(&b);
 }
 
+/* no journal KIND | no warning TEXT */
 static void judge_no(const struct words *e)
 {
+	if (!strcmp(e->v[2], "warning")) {
+		if (strstr(w.warnings, words_rest(e, 3)))
+			violation("it is told: %s", words_rest(e, 3));
+		return;
+	}
 	if (fake_journal_has(e->v[3]))
 		violation("the journal has %s", e->v[3]);
 }
