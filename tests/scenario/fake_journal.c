@@ -128,6 +128,14 @@ enum flip_outcome fake_journal_outcome(void)
 	return FLIP_ABORTED;
 }
 
+const char *fake_journal_document(void)
+{
+	const char *text =
+		fake_journal.nflips > 0 ? fake_journal.flip[fake_journal.nflips - 1].document : NULL;
+
+	return text ? text : "";
+}
+
 bool fake_journal_ended(void)
 {
 	return fake_journal.nflips > 0 && !strcmp(fake_journal.flip[fake_journal.nflips - 1].state, "ended");

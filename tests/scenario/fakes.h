@@ -21,6 +21,7 @@ bool fake_journal_decided(const char *action); /* last, of a flip that had not e
 bool fake_journal_ended(void);		       /* the flip's end is on disk */
 int fake_journal_flips(void);
 enum flip_outcome fake_journal_outcome(void); /* aborted where there is no flip: it never began */
+const char *fake_journal_document(void);      /* as the last flip was saved; "" where there is none */
 void fake_journal_dump(struct strbuf *);
 void fake_journal_kinds(struct strbuf *);
 void fake_journal_fail(const char *kind, int times); /* writes of that kind fail; times -1: for ever */

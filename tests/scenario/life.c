@@ -106,15 +106,21 @@ static void judge_events(struct flip *f)
 	flip_off_event(f, on_event, &w);
 }
 
+static void keep_warnings(const char *document)
+{
+	const char *warnings = strstr(document, "\"warnings\"");
+
+	str_copy(w.warnings, sizeof(w.warnings), warnings ? warnings : document);
+}
+
 static void remember(struct flip *f)
 {
 	struct wire *doc = flip_document(f, false);
 	char *text = wire_dump(doc, 0);
-	const char *warnings = strstr(text, "\"warnings\"");
 
 	w.state = flip_get_state(f);
 	w.outcome = flip_get_outcome(f);
-	str_copy(w.warnings, sizeof(w.warnings), warnings ? warnings : text);
+	keep_warnings(text);
 	w.blackout_us = flip_blackout_us(f);
 	w.predicted_us = (int64_t)(wire_get_real(doc, "predicted_blackout_ms", -0.001) * 1000);
 	if (flip_is_rehearsal(f) != w.rehearsal)
@@ -173,6 +179,7 @@ static void nothing_left(void)
 	w.ended_us = vtime_us();
 	w.state = FLIP_ENDED;
 	w.outcome = fake_journal_outcome();
+	keep_warnings(fake_journal_document()); /* what people are shown from now on */
 	note("nothing is unfinished: the flip was %s", flip_outcome_name(w.outcome));
 }
 
