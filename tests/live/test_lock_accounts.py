@@ -82,8 +82,8 @@ def test_the_plan_shows_it(scene):
     texts = [(s["name"], s["server"], s["text"]) for s in
              scene.daemon.ctl("plan", "lab", "--to", new.name).json["steps"] if "ALTER USER" in s["text"]]
     assert [(name, server) for name, server, _ in texts] == [("events", old.name), ("finish", old.name)]
-    assert texts[0][2].endswith("sql_log_bin=0 FOR ALTER USER IF EXISTS 'legacy'@'%' ACCOUNT LOCK"), texts
-    assert texts[1][2].endswith("sql_log_bin=0 FOR ALTER USER IF EXISTS 'legacy'@'%' ACCOUNT UNLOCK"), texts
+    assert texts[0][2].endswith("sql_log_bin=0 FOR ALTER USER IF EXISTS `legacy`@`%` ACCOUNT LOCK"), texts
+    assert texts[1][2].endswith("sql_log_bin=0 FOR ALTER USER IF EXISTS `legacy`@`%` ACCOUNT UNLOCK"), texts
     assert not locked(old)
 
 

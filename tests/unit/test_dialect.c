@@ -395,10 +395,10 @@ static void test_accounts(void **state)
 	strbuf_free(&b);
 	d->accounts_lock(&ctx, a, 2, true, &b);
 	is(&b, "SET STATEMENT max_statement_time=1.000, lock_wait_timeout=1, sql_log_bin=0 FOR ALTER USER IF "
-	       "EXISTS 'legacy'@'%', 'o''clock'@'10.1.%' ACCOUNT LOCK");
+	       "EXISTS `legacy`@`%`, `o'clock`@`10.1.%` ACCOUNT LOCK");
 	d->accounts_lock(&ctx, a, 1, false, &b);
 	is(&b, "SET STATEMENT max_statement_time=1.000, lock_wait_timeout=1, sql_log_bin=0 FOR ALTER USER IF "
-	       "EXISTS 'legacy'@'%' ACCOUNT UNLOCK");
+	       "EXISTS `legacy`@`%` ACCOUNT UNLOCK");
 	d->read_account(r, 0, &read);
 	assert_string_equal(read.user, "legacy");
 	assert_string_equal(read.host, "%");
