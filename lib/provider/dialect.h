@@ -75,14 +75,16 @@ struct dialect {
 
 	void (*flush)(const struct dialect_ctx *, int64_t limit_ms, struct strbuf *);
 	void (*event_scheduler)(const struct dialect_ctx *, bool on, struct strbuf *);
-	/* enabled: those that run here; else those that replication has disabled: event, definer, charset,
-	 * collation */
+	/* enabled: those that run here; else all: event, definer, charset, collation */
 	void (*events)(const struct dialect_ctx *, bool enabled, struct strbuf *);
 	void (*read_event)(const struct db_result *, int row, struct dialect_event *ret);
 	void (*event_enable)(const struct dialect_ctx *, const struct dialect_event *, struct strbuf *);
 	/* NULL: the one with which every session begins */
 	void (*session_charset)(
 		const struct dialect_ctx *, const char *charset, const char *collation, struct strbuf *);
+	/* the bytes of a text in another character set, in hexadecimal, as `recoded`; NULL where it has no
+	 * such letters */
+	void (*recode)(const struct dialect_ctx *, const char *text, const char *charset, struct strbuf *);
 	void (*semi_sync_master)(const struct dialect_ctx *, bool on, struct strbuf *);
 	/* of the users named by the entries, at every host; not the session's own */
 	void (*accounts)(const struct dialect_ctx *, const struct conf_list *entries, struct strbuf *);

@@ -321,8 +321,8 @@ static void mariadb_events(const struct dialect_ctx *ctx, bool enabled, struct s
 		"'`') "
 		"AS event, DEFINER AS definer, CHARACTER_SET_CLIENT AS charset, COLLATION_CONNECTION AS "
 		"collation "
-		"FROM information_schema.EVENTS WHERE STATUS='%s'",
-		enabled ? "ENABLED" : "SLAVESIDE_DISABLED");
+		"FROM information_schema.EVENTS%s",
+		enabled ? " WHERE STATUS='ENABLED'" : "");
 }
 
 static void mariadb_read_event(const struct db_result *r, int row, struct dialect_event *ret)
@@ -358,6 +358,18 @@ static void mariadb_session_charset(
 		strbuf_addf(out, "SET character_set_client=%s, collation_connection=%s", charset, collation);
 	else
 		strbuf_add(out, "SET NAMES utf8mb4");
+}
+
+static void mariadb_recode(
+	const struct dialect_ctx *ctx, const char *text, const char *charset, struct strbuf *out)
+{
+	(void)ctx;
+	strbuf_add(out, "SELECT IF(BINARY CONVERT(CONVERT(t USING ");
+	strbuf_addf(out,
+		"%s) USING utf8mb4) = BINARY t, HEX(CONVERT(t USING %s)), NULL) AS recoded FROM (SELECT ",
+		charset, charset);
+	db_quote(out, text);
+	strbuf_add(out, " AS t) AS one");
 }
 
 static void mariadb_semi_sync_master(const struct dialect_ctx *ctx, bool on, struct strbuf *out)
@@ -402,6 +414,7 @@ const struct dialect dialect_mariadb = {
 	.read_event = mariadb_read_event,
 	.event_enable = mariadb_event_enable,
 	.session_charset = mariadb_session_charset,
+	.recode = mariadb_recode,
 	.semi_sync_master = mariadb_semi_sync_master,
 	.accounts = mariadb_accounts,
 	.read_account = mariadb_read_account,
