@@ -184,6 +184,23 @@ CHANGE(errant_domain)
 	set_gtid(p, &p->new->position.binlog_state, "0-O-100,0-N-50,7-N-3");
 }
 
+/* Not old's, not new's own. */
+CHANGE(errant_foreign)
+{
+	set_gtid(p, &p->new->position.binlog_state, "0-O-100,0-N-50,0-9-101");
+}
+
+CHANGE(errant_foreign_looked_later)
+{
+	errant_foreign(p);
+	p->new->taken_at_ms = p->old->taken_at_ms + 1;
+}
+
+CHANGE(foreign_history)
+{
+	set_gtid(p, &p->new->position.binlog_state, "0-O-100,0-N-50,0-9-20");
+}
+
 CHANGE(above)
 {
 	set_gtid(p, &p->new->position.slave_pos, "0-O-120");
@@ -246,6 +263,9 @@ static const struct pair_case gtids[] = {
 	{"gtid", by_file_errant, CHECK_WARN, 'n', "3 transactions of its own", "mysqlbinlog"},
 	{"gtid", errant, CHECK_REFUSE, 'n', "3 transactions of its own that", "seed"},
 	{"gtid", errant_domain, CHECK_REFUSE, 'n', "the first 7-", "preflight: {gtid: warn}"},
+	{"gtid", errant_foreign, CHECK_REFUSE, 'n', "lacks, up to 0-9-101", "seed"},
+	{"gtid", errant_foreign_looked_later, CHECK_OK, 'n', "within what", NULL},
+	{"gtid", foreign_history, CHECK_OK, 'n', "within what", NULL},
 	{"gtid", above, CHECK_REFUSE, 'n', "-120, above 0-", "compare the data"},
 	{"gtid", executed_before, CHECK_OK, 'n', "within what", NULL},
 	{"gtid", above_looked_later, CHECK_OK, 'n', "within what", NULL},
