@@ -274,6 +274,14 @@ void judge_channels(const struct check_input *in, struct check_out *out)
 		old.facts->nchannels, new.conf->name, new.facts->nchannels);
 }
 
+static bool replica_acknowledges(const struct check_input *in)
+{
+	for (int i = 0; in->replicas && i < in->nreplicas; i++)
+		if (in->replicas[i].up && in->replicas[i].semi_sync_slave)
+			return true;
+	return false;
+}
+
 void judge_semi_sync(const struct check_input *in, struct check_out *out)
 {
 	const struct checks_side old = checks_old(in), new = checks_new(in);
@@ -290,6 +298,18 @@ void judge_semi_sync(const struct check_input *in, struct check_out *out)
 			"the step events turns rpl_semi_sync_master_enabled off on %s until a replica "
 			"follows it",
 			new.conf->name);
+	}
+	/* finish turns it on again, whoever follows by then. */
+	if (new.facts->semi_sync_master && !old.facts->semi_sync_slave && !replica_acknowledges(in)) {
+		check_say(out, CHECK_WARN, old.conf->name,
+			AT " does not acknowledge (rpl_semi_sync_slave_enabled=0), nor does a replica: after "
+			   "the "
+			   "flip a commit on %s waits %" PRId64 " ms in vain",
+			AT_OF(old), new.conf->name, new.facts->semi_sync_timeout_ms);
+		check_hint(out,
+			"SET GLOBAL rpl_semi_sync_slave_enabled = 1 on %s and in its my.cnf, or turn "
+			"rpl_semi_sync_master_enabled off on %s",
+			old.conf->name, new.conf->name);
 	}
 	/* E16: the fence waits for whatever waits for an acknowledgement. */
 	if (old.facts->semi_sync_master && old.facts->semi_sync_clients == 0) {

@@ -333,6 +333,19 @@ CHANGE(semi_new_alone)
 {
 	p->new->semi_sync_master = true;
 	p->new->semi_sync_timeout_ms = 4000;
+	p->old->semi_sync_slave = true;
+}
+
+CHANGE(semi_new_alone_later)
+{
+	semi_new_alone(p);
+	p->old->semi_sync_slave = false;
+}
+
+CHANGE(semi_replica_acknowledges)
+{
+	semi_new_alone_later(p);
+	p->replica[0].semi_sync_slave = true;
 }
 
 CHANGE(semi_old_alone)
@@ -365,6 +378,9 @@ static const struct pair_case connections[] = {
 		"RESET SLAVE 'flipd_reverse' ALL"},
 	{"channels", down_new, CHECK_SKIP, 'n', "does not answer", NULL},
 	{"semi_sync", semi_new_alone, CHECK_WARN, 'n', "would wait 4000 ms", "step events"},
+	{"semi_sync", semi_new_alone_later, CHECK_WARN, '-', "waits 4000 ms in vain",
+		"rpl_semi_sync_slave_enabled = 1"},
+	{"semi_sync", semi_replica_acknowledges, CHECK_WARN, 'n', "would wait 4000 ms", "step events"},
 	{"semi_sync", semi_old_alone, CHECK_WARN, 'o', "wait up to 10000 ms",
 		"rpl_semi_sync_slave_enabled = 1"},
 	{"semi_sync", semi_both_alone, CHECK_WARN, '-', "would wait 4000 ms", "step events"},
