@@ -105,21 +105,32 @@ static void judge_log_filters(const struct checks_side *s, struct check_out *out
 		s->conf->name);
 }
 
+static void judge_filters(const struct conf_server *s, const char *leaves, const char *filters,
+	enum check_result result, struct check_out *out)
+{
+	if (!filters[0] || filter_is_harmless(filters))
+		return;
+	check_say(out, result, s->name, AT " %s changes out: %s", s->name, s->host, (unsigned)s->port, leaves,
+		filters);
+	check_hint(out,
+		"on %s: STOP SLAVE; SET GLOBAL replicate_... = ''; START SLAVE; out of its my.cnf too; then "
+		"copy "
+		"what it missed",
+		s->name);
+}
+
+/* Filters without a connection wait for the first one: old has none before it follows new. */
 static void judge_replica_filters(
 	const struct conf_server *s, const struct facts *f, enum check_result result, struct check_out *out)
 {
-	for (int i = 0; i < f->nchannels && i < FACTS_CHANNELS_MAX; i++) {
-		const char *filters = f->channels[i].filters;
+	bool has_default = false;
 
-		if (!filters[0] || filter_is_harmless(filters))
-			continue;
-		check_say(out, result, s->name, AT " leaves changes out: %s", s->name, s->host,
-			(unsigned)s->port, filters);
-		check_hint(out,
-			"on %s: STOP SLAVE; SET GLOBAL replicate_... = ''; START SLAVE; then copy what it "
-			"missed",
-			s->name);
+	for (int i = 0; i < f->nchannels && i < FACTS_CHANNELS_MAX; i++) {
+		judge_filters(s, "leaves", f->channels[i].filters, result, out);
+		has_default = has_default || !f->channels[i].name[0];
 	}
+	if (!has_default)
+		judge_filters(s, "will replicate, and then leaves", f->default_filters, result, out);
 }
 
 void judge_binlog_filters(const struct check_input *in, struct check_out *out)

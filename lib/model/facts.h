@@ -90,7 +90,8 @@ struct facts {
 	/* replication */
 	int nchannels;
 	struct facts_channel channels[FACTS_CHANNELS_MAX];
-	int nreplicas_connected; /* dump threads */
+	char default_filters[512]; /* those of the default connection, which need not be there yet */
+	int nreplicas_connected;   /* dump threads */
 	/* what its applier passes over; exec_mode empty = not shown; skipped_errors since the start */
 	char slave_skip_errors[256], slave_exec_mode[16];
 	int64_t skipped_errors;

@@ -35,6 +35,22 @@ static void add_core(const struct dialect_ctx *ctx, struct strbuf *out)
 		expire);
 }
 
+/*
+ * A server that does not replicate shows no filters in SHOW ALL SLAVES STATUS, and yet has those of its
+ * my.cnf from the moment it does. Named as there. replicate_rewrite_db came with 10.11.
+ */
+static void add_default_filters(const struct dialect_ctx *ctx, struct strbuf *out)
+{
+	strbuf_add(out, "; SELECT 1 AS default_filters, @@global.replicate_do_db AS Replicate_Do_DB, "
+			"@@global.replicate_ignore_db AS Replicate_Ignore_DB, "
+			"@@global.replicate_do_table AS Replicate_Do_Table, "
+			"@@global.replicate_ignore_table AS Replicate_Ignore_Table, "
+			"@@global.replicate_wild_do_table AS Replicate_Wild_Do_Table, "
+			"@@global.replicate_wild_ignore_table AS Replicate_Wild_Ignore_Table");
+	if (ctx->version >= 101100)
+		strbuf_add(out, ", @@global.replicate_rewrite_db AS Replicate_Rewrite_DB");
+}
+
 static void add_schema_look(const struct dialect_ctx *ctx, struct strbuf *out)
 {
 	strbuf_add(
@@ -157,6 +173,7 @@ static void add_settings(struct strbuf *out)
 void mariadb_facts(const struct dialect_ctx *ctx, unsigned what, struct strbuf *out)
 {
 	add_core(ctx, out);
+	add_default_filters(ctx, out);
 	if (ctx->schema_seen)
 		add_own_tables(ctx, out);
 	else

@@ -161,7 +161,7 @@ static void add_filter(char *buf, size_t size, const char *name, const char *val
 	strbuf_free(&line);
 }
 
-static void read_filters(const struct db_result *r, int row, struct facts_channel *c)
+static void read_filters(const struct db_result *r, int row, char *buf, size_t size)
 {
 	static const char *const filters[] = {"Replicate_Do_DB", "Replicate_Ignore_DB", "Replicate_Do_Table",
 		"Replicate_Ignore_Table", "Replicate_Wild_Do_Table", "Replicate_Wild_Ignore_Table",
@@ -169,7 +169,13 @@ static void read_filters(const struct db_result *r, int row, struct facts_channe
 		"Replicate_Rewrite_DB"};
 
 	for (size_t i = 0; i < COUNT_OF(filters); i++)
-		add_filter(c->filters, sizeof(c->filters), filters[i], db_get(r, row, filters[i]));
+		add_filter(buf, size, filters[i], db_get(r, row, filters[i]));
+}
+
+static void read_default_filters(const struct db_result *r, struct reading *to)
+{
+	if (r->rows)
+		read_filters(r, 0, to->facts->default_filters, sizeof(to->facts->default_filters));
 }
 
 static void read_channel_row(const struct db_result *r, int row, struct facts_channel *c)
@@ -193,7 +199,7 @@ static void read_channel_row(const struct db_result *r, int row, struct facts_ch
 	dialect_copy(c->last_error, sizeof(c->last_error), r, row,
 		c->last_io_errno ? "Last_IO_Error" : "Last_SQL_Error");
 	c->master_server_id = (uint32_t)db_get_int(r, row, "Master_Server_Id", 0);
-	read_filters(r, row, c);
+	read_filters(r, row, c->filters, sizeof(c->filters));
 }
 
 static void read_channels(const struct db_result *r, struct reading *to)
@@ -356,7 +362,7 @@ static const struct {
 	{"flip_id", read_flip_row}, {"origin", read_origin}, {"process_id", read_sessions},
 	{"trx_session", read_transactions}, {"locker", read_lockers}, {"bypass_user", read_bypass},
 	{"events_enabled", read_events}, {"formatID", read_xa},
-	{"Grants for", read_grants}, /* "Grants for flipd@%" */
+	{"default_filters", read_default_filters}, {"Grants for", read_grants}, /* "Grants for flipd@%" */
 };
 
 void mariadb_read_facts(

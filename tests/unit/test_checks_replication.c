@@ -100,6 +100,11 @@ CHANGE(filter_rds_and_more)
 		"Replicate_Wild_Ignore_Table=mysql.rds\\_%,a.%");
 }
 
+CHANGE(filter_waits)
+{
+	str_copy(p->old->default_filters, sizeof(p->old->default_filters), "Replicate_Ignore_DB=logs");
+}
+
 CHANGE(filter_replica)
 {
 	str_copy(pair_channel(&p->replica[0], p->old, p->old_conf)->filters, 512, "Replicate_Do_DB=shop");
@@ -151,6 +156,8 @@ static const struct pair_case replication[] = {
 		"SET GLOBAL replicate_"},
 	{"binlog_filters", filter_rds, CHECK_OK, '-', "no filters", NULL},
 	{"binlog_filters", filter_rds_and_more, CHECK_REFUSE, 'n', "a.%", "STOP SLAVE"},
+	{"binlog_filters", filter_waits, CHECK_REFUSE, 'o',
+		"will replicate, and then leaves changes out: Repl", "out of its my.cnf"},
 	{"binlog_filters", filter_replica, CHECK_WARN, 'r', "Replicate_Do_DB=shop", "on reports"},
 	{"binlog_filters", down_old, CHECK_SKIP, 'o', "does not answer", NULL},
 	{"lag", lag_status, CHECK_WARN, 'n', "7000 ms behind by its status", "drain, at most 30 s"},
