@@ -115,8 +115,9 @@ static void add_bypass_condition(const struct dialect_ctx *ctx, struct strbuf *o
 	strbuf_add(out, "))");
 }
 
-/* Roles count for whoever was granted them, roles within roles too. flipd's own account is left out: its
- * writes are guarded one by one. A locked account stays in: its events and routines still run. */
+/* Roles count for whoever was granted them, roles within roles too, and what PUBLIC has, a role of that name
+ * from 10.11 on, everybody has. flipd's own account is left out: its writes are guarded one by one. A locked
+ * account stays in: its events and routines still run. */
 static void add_accounts(const struct dialect_ctx *ctx, struct strbuf *out)
 {
 	begin_optional(out);
@@ -130,7 +131,10 @@ static void add_accounts(const struct dialect_ctx *ctx, struct strbuf *out)
 			"CONCAT(g.User, '@', g.Host) <> CURRENT_USER() AND (");
 	add_bypass_condition(ctx, out);
 	strbuf_add(out, " OR EXISTS (SELECT 1 FROM mysql.roles_mapping m JOIN r ON m.Role = r.name "
-			"WHERE m.User = g.User AND m.Host = g.Host)) ORDER BY 1, 2; END");
+			"WHERE m.User = g.User AND m.Host = g.Host)");
+	if (ctx->version >= 101100)
+		strbuf_add(out, " OR EXISTS (SELECT 1 FROM r WHERE r.name = 'PUBLIC')");
+	strbuf_add(out, ") ORDER BY 1, 2; END");
 	begin_optional(out);
 	strbuf_add(out, "SELECT COUNT(*) AS events_enabled FROM mysql.event WHERE status = 'ENABLED'; END"
 			"; XA RECOVER; SHOW GLOBAL VARIABLES LIKE 'wsrep_on'");
