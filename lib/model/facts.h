@@ -85,7 +85,7 @@ struct facts {
 	char binlog_do_db[256], binlog_ignore_db[256];
 	uint32_t gtid_domain_id;
 	int64_t expire_logs_s;
-	bool sync_binlog_full, flush_log_full; /* sync_binlog=1, innodb_flush_log_at_trx_commit=1 */
+	bool sync_binlog_full, flush_log_full; /* sync_binlog=1, innodb_flush_log_at_trx_commit=1 or 3 */
 	struct facts_position position;
 	/* replication */
 	int nchannels;

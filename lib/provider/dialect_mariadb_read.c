@@ -75,6 +75,7 @@ static int version_number(const char *s)
 static void read_core(const struct db_result *r, struct reading *to)
 {
 	struct facts *f = to->facts;
+	int64_t flush_log;
 
 	f->wall_ms = db_get_int(r, 0, "wall_ms", 0);
 	dialect_copy(f->current_user, sizeof(f->current_user), r, 0, "account");
@@ -93,7 +94,8 @@ static void read_core(const struct db_result *r, struct reading *to)
 	f->gtid_domain_id = (uint32_t)db_get_int(r, 0, "gtid_domain_id", 0);
 	f->expire_logs_s = db_get_int(r, 0, "expire_s", 0);
 	f->sync_binlog_full = db_get_int(r, 0, "sync_binlog", 0) == 1;
-	f->flush_log_full = db_get_int(r, 0, "flush_log", 0) == 1;
+	flush_log = db_get_int(r, 0, "flush_log", 0);
+	f->flush_log_full = flush_log == 1 || flush_log == 3; /* 3: as durable, one sync more */
 	to->extra->error = read_positions(r, &f->position);
 	f->semi_sync_master = db_get_int(r, 0, "semi_master", 0) == 1;
 	f->semi_sync_slave = db_get_int(r, 0, "semi_slave", 0) == 1;

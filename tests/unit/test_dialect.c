@@ -247,13 +247,14 @@ static void test_read_core(void **state)
 	struct db_result *origin = answer(grants, "origin", "CONFIG", "value", "ON", NULL);
 	struct db_result *core = answer(origin, "wall_ms", "1700000000123", "version", "10.11.19-MariaDB-log",
 		"hostname", "h", "port", "3306", "server_id", "4294967295", "read_only", "1", "binlog_state",
-		"0-1-5,0-2-7", "binlog_pos", "0-2-7", "slave_pos", "", "current_pos", "0-2-7", NULL);
+		"0-1-5,0-2-7", "binlog_pos", "0-2-7", "slave_pos", "", "current_pos", "0-2-7", "flush_log",
+		"3", NULL);
 	struct facts *f = read_facts(answer(core, "File", "bin.000003", "Position", "329", NULL), &x);
 	(void)state;
 
 	assert_string_equal(f->position.file, "bin.000003");
 	assert_int_equal(f->position.pos, 329);
-	assert_true(f->read_only && f->is_mariadb);
+	assert_true(f->read_only && f->is_mariadb && f->flush_log_full);
 	assert_int_equal(f->version_num, 101119);
 	assert_int_equal(f->id.server_id, 4294967295u);
 	assert_int_equal(f->position.binlog_state.n, 2);
