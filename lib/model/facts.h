@@ -65,6 +65,13 @@ struct facts_account { /* who may walk through the fence, or is to be locked */
 	bool locked; /* ACCOUNT LOCK; of node_list_accounts only */
 };
 
+struct facts_own { /* flipd's own account, or one by which others replicate from here */
+	char user[128], host[256];
+	bool locked;
+	int64_t expires_s; /* until its password does; INT64_MAX never, 0 or less it has */
+	int64_t max_queries, max_updates, max_connections; /* an hour; 0 no limit */
+};
+
 struct facts_setting { /* one line of SHOW GLOBAL VARIABLES or STATUS */
 	const char *name, *value;
 };
@@ -117,8 +124,12 @@ struct facts {
 	int nxa;       /* prepared XA transactions */
 	char wsrep_on; /* 'Y' a Galera node, 'N' not */
 	int nevents_enabled;
-	char privileges[4096]; /* SHOW GRANTS of flipd's own account, one per line, passwords cut away */
-	int nsettings;	       /* FACTS_SETTINGS */
+	/* SHOW GRANTS of flipd's own account, one per line, passwords cut away; NULL = not shown. As long as
+	 * the server makes it: what was granted to PUBLIC, or to a role, is in it. */
+	const char *privileges;
+	int nown; /* FACTS_GRANTS; 0 = not shown */
+	struct facts_own *own;
+	int nsettings; /* FACTS_SETTINGS */
 	struct facts_setting *settings;
 	char current_user[192];
 	char schema[72]; /* where flipd's own tables are looked for */

@@ -15,13 +15,14 @@ struct strbuf;
 /* What the texts are about. Strings are borrowed. */
 struct dialect_ctx {
 	const char *schema, *cluster;
-	const char *node;   /* "source", "target": the probe's row */
-	const char *lock;   /* the name of the cluster's named lock */
-	int version;	    /* 101119; 0 not known yet: the oldest that is spoken */
-	uint32_t server_id; /* of the server that gets the statement; 0 not known */
-	bool schema_seen;   /* the tables were there when last looked: they may be named */
-	bool trx_wanted;    /* with the list of sessions, their open transactions */
-	bool origin_wanted; /* what a restart does to read_only is not known for this boot */
+	const char *node;	      /* "source", "target": the probe's row */
+	const char *lock;	      /* the name of the cluster's named lock */
+	int version;		      /* 101119; 0 not known yet: the oldest that is spoken */
+	uint32_t server_id;	      /* of the server that gets the statement; 0 not known */
+	const char *replication_user; /* whom others log in as to replicate; NULL not known */
+	bool schema_seen;	      /* the tables were there when last looked: they may be named */
+	bool trx_wanted;	      /* with the list of sessions, their open transactions */
+	bool origin_wanted;	      /* what a restart does to read_only is not known for this boot */
 };
 
 /* What a server says of itself on a new session. */

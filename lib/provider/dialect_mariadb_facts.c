@@ -140,6 +140,30 @@ static void add_accounts(const struct dialect_ctx *ctx, struct strbuf *out)
 			"; XA RECOVER; SHOW GLOBAL VARIABLES LIKE 'wsrep_on'");
 }
 
+/* password_lifetime: -1 or absent as default_password_lifetime says, 0 never; password_last_changed is 0 once
+ * the password was expired by hand (sql_acl.cc, check_password_lifetime). */
+static void add_own_accounts(const struct dialect_ctx *ctx, struct strbuf *out)
+{
+	begin_optional(out);
+	strbuf_add(out,
+		"SELECT User AS own_user, Host AS own_host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), "
+		"0) AS "
+		"locked, CAST(CASE WHEN changed = 0 THEN 0 WHEN days > 0 THEN changed + days * 86400 - "
+		"UNIX_TIMESTAMP() END AS SIGNED) AS expires_s, JSON_VALUE(Priv, '$.max_queries') AS "
+		"max_queries, "
+		"JSON_VALUE(Priv, '$.max_updates') AS max_updates, JSON_VALUE(Priv, '$.max_connections') AS "
+		"max_connections FROM (SELECT User, Host, Priv, JSON_VALUE(Priv, '$.password_last_changed') "
+		"AS "
+		"changed, IF(COALESCE(JSON_VALUE(Priv, '$.password_lifetime'), -1) < 0, "
+		"@@global.default_password_lifetime, JSON_VALUE(Priv, '$.password_lifetime')) AS days FROM "
+		"mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER()");
+	if (ctx->replication_user) {
+		strbuf_add(out, " OR BINARY User = ");
+		db_quote(out, ctx->replication_user);
+	}
+	strbuf_add(out, ") AS own ORDER BY 1, 2; END");
+}
+
 /*
  * What the judges compare by name. SHOW rather than @@: a variable that this version does not have is merely
  * absent (measured on 10.11.19: 1 ms for all of it). transaction_isolation came with 11.1 for tx_isolation.
@@ -193,8 +217,10 @@ void mariadb_facts(const struct dialect_ctx *ctx, unsigned what, struct strbuf *
 		add_accounts(ctx, out);
 	if (what & FACTS_SETTINGS)
 		add_settings(out);
-	if (what & FACTS_GRANTS)
+	if (what & FACTS_GRANTS) {
+		add_own_accounts(ctx, out);
 		strbuf_add(out, "; SHOW GRANTS");
+	}
 }
 
 void mariadb_prove(const struct dialect_ctx *ctx, struct strbuf *out)

@@ -301,11 +301,27 @@ static void read_bypass(const struct db_result *r, struct reading *to)
 	to->facts->nbypass = r->rows;
 }
 
+static void read_own(const struct db_result *r, struct reading *to)
+{
+	struct facts_own *v = arena_alloc(to->arena, ((size_t)r->rows + 1) * sizeof(*v));
+
+	for (int i = 0; i < r->rows; i++) {
+		dialect_copy(v[i].user, sizeof(v[i].user), r, i, "own_user");
+		dialect_copy(v[i].host, sizeof(v[i].host), r, i, "own_host");
+		v[i].locked = db_get_int(r, i, "locked", 0) == 1;
+		v[i].expires_s = db_get_int(r, i, "expires_s", INT64_MAX);
+		v[i].max_queries = db_get_int(r, i, "max_queries", 0);
+		v[i].max_updates = db_get_int(r, i, "max_updates", 0);
+		v[i].max_connections = db_get_int(r, i, "max_connections", 0);
+	}
+	to->facts->own = v;
+	to->facts->nown = r->rows;
+}
+
 /* "GRANT ... TO `flipd`@`%` IDENTIFIED BY PASSWORD '*...'": what comes after IDENTIFIED is nobody's business.
  */
 static void read_grants(const struct db_result *r, struct reading *to)
 {
-	struct facts *f = to->facts;
 	struct strbuf all = {0};
 
 	for (int i = 0; i < r->rows; i++) {
@@ -315,7 +331,7 @@ static void read_grants(const struct db_result *r, struct reading *to)
 			strbuf_addn(&all, line, cut ? (size_t)(cut - line) : strlen(line));
 		strbuf_add(&all, "\n");
 	}
-	str_copy(f->privileges, sizeof(f->privileges), strbuf_str(&all));
+	to->facts->privileges = arena_strdup(to->arena, strbuf_str(&all));
 	strbuf_free(&all);
 }
 
@@ -363,7 +379,7 @@ static const struct {
 	{"Variable_name", read_named}, {"schema_tables", read_schema}, {"heartbeat_ms", read_heartbeat},
 	{"flip_id", read_flip_row}, {"origin", read_origin}, {"process_id", read_sessions},
 	{"trx_session", read_transactions}, {"locker", read_lockers}, {"bypass_user", read_bypass},
-	{"events_enabled", read_events}, {"formatID", read_xa},
+	{"events_enabled", read_events}, {"own_user", read_own}, {"formatID", read_xa},
 	{"default_filters", read_default_filters}, {"Grants for", read_grants}, /* "Grants for flipd@%" */
 };
 

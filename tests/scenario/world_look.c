@@ -139,8 +139,7 @@ int op_facts(struct stmt *m)
 	str_copy(f->slave_exec_mode, sizeof(f->slave_exec_mode), "STRICT");
 	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
 	str_copy(f->schema, sizeof(f->schema), "flipd");
-	str_copy(f->privileges, sizeof(f->privileges),
-		"GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION");
+	f->privileges = "GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION";
 	if (s->link.there)
 		fill_channel(s, f);
 	fill_row(s, f);

@@ -146,7 +146,7 @@ CHANGE(own_limit)
 
 CHANGE(no_spare)
 {
-	str_copy(p->old->privileges, sizeof(p->old->privileges), "GRANT PROCESS ON *.* TO `flipd`@`%`");
+	p->old->privileges = "GRANT PROCESS ON *.* TO `flipd`@`%`";
 }
 
 CHANGE(no_spare_but_port)

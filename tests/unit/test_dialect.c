@@ -70,6 +70,7 @@ static struct facts *read_facts(struct db_result *r, struct dialect_extra *x)
 	d->read_facts(r, arena, f, x);
 	f->sessions = NULL;
 	f->bypass = NULL;
+	f->privileges = f->privileges ? xstrdup(f->privileges) : NULL; /* the caller's */
 	arena_free(arena);
 	db_result_free(r);
 	return f;
@@ -263,6 +264,7 @@ static void test_read_core(void **state)
 	assert_int_equal(f->nbypass, -1);
 	assert_true(x.origin_read && x.boots == 1 && x.error == 0);
 	assert_string_equal(f->privileges, "GRANT RELOAD ON *.* TO `flipd`@`%`\n");
+	free((char *)f->privileges);
 	free(f);
 }
 
