@@ -50,10 +50,13 @@ static void judge_errant(const struct check_input *in, bool by_file, struct chec
 		new.conf->name);
 }
 
-/* Old was looked at last: else it may just have gone on writing. */
+/*
+ * Old was asked after new had answered: else it may just have gone on writing. That its answer came later is
+ * not enough: polled at the same time, new may show what old wrote after it had looked.
+ */
 static bool old_seen_last(const struct checks_side *old, const struct checks_side *new)
 {
-	return new->facts->taken_at_ms <= old->facts->taken_at_ms;
+	return new->facts->answered_at_us <= old->facts->asked_at_us;
 }
 
 /*

@@ -79,6 +79,7 @@ struct facts_setting { /* one line of SHOW GLOBAL VARIABLES or STATUS */
 struct facts {
 	bool up;
 	int64_t taken_at_ms; /* monotonic */
+	int64_t asked_at_us, answered_at_us;
 	struct facts_identity id;
 	char version[64];
 	int version_num; /* 101119 for 10.11.19 */

@@ -114,6 +114,8 @@ int op_facts(struct stmt *m)
 
 	*f = (struct facts){.up = true,
 		.taken_at_ms = vtime_us() / 1000,
+		.asked_at_us = vtime_us(),
+		.answered_at_us = vtime_us(),
 		.version_num = 101119,
 		.is_mariadb = true,
 		.wall_ms = vtime_wall_ms(),
