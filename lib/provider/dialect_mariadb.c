@@ -35,12 +35,14 @@ void dialect_copy(char *buf, size_t size, const struct db_result *r, int row, co
 
 /*
  * Any account may set these. wait_timeout bounds how long an orphan can hold the named lock (E18: such a
- * session dies of nothing else), and keeps a warm session alive on a server that cuts idle ones off early.
+ * session dies of nothing else), and keeps a warm session alive on a server that cuts idle ones off early. A
+ * server with skip_character_set_client_handshake takes no notice of the character set asked for at the
+ * login.
  */
 static void hello_settings(enum session_role role, struct strbuf *out)
 {
 	strbuf_addf(out,
-		"SET SESSION autocommit=1, max_statement_time=0, lock_wait_timeout=1, "
+		"SET NAMES utf8mb4; SET SESSION autocommit=1, max_statement_time=0, lock_wait_timeout=1, "
 		"innodb_lock_wait_timeout=1, "
 		"wait_timeout=%d, time_zone='+00:00', "
 		"sql_mode='STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'; ",
@@ -369,7 +371,7 @@ static void mariadb_recode(
 		"%s) USING utf8mb4) = BINARY t, HEX(CONVERT(t USING %s)), NULL) AS recoded FROM (SELECT ",
 		charset, charset);
 	db_quote(out, text);
-	strbuf_add(out, " AS t) AS one");
+	strbuf_add(out, " AS t) AS given");
 }
 
 static void mariadb_semi_sync_master(const struct dialect_ctx *ctx, bool on, struct strbuf *out)

@@ -100,6 +100,7 @@ static void test_hello_by_role(void **state)
 	(void)state;
 
 	d->hello(&ctx, SESSION_LOCK, &b);
+	has(&b, "SET NAMES utf8mb4; ");
 	has(&b, "wait_timeout=86400");
 	has(&b, "SET SESSION sql_log_bin=0");
 	strbuf_free(&b);
