@@ -35,13 +35,21 @@ static void add_core(const struct dialect_ctx *ctx, struct strbuf *out)
 		expire);
 }
 
+/* What may be refused or unknown stands in a block of its own: then its result set is absent. */
+static void begin_optional(struct strbuf *out)
+{
+	strbuf_add(out, "; BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; ");
+}
+
 /*
  * A server that does not replicate shows no filters in SHOW ALL SLAVES STATUS, and yet has those of its
  * my.cnf from the moment it does. Named as there. replicate_rewrite_db came with 10.11.
+ * An error where there is not even an empty default connection (sys_vars.cc, Sys_var_rpl_filter).
  */
 static void add_default_filters(const struct dialect_ctx *ctx, struct strbuf *out)
 {
-	strbuf_add(out, "; SELECT 1 AS default_filters, @@global.replicate_do_db AS Replicate_Do_DB, "
+	begin_optional(out);
+	strbuf_add(out, "SELECT 1 AS default_filters, @@global.replicate_do_db AS Replicate_Do_DB, "
 			"@@global.replicate_ignore_db AS Replicate_Ignore_DB, "
 			"@@global.replicate_do_table AS Replicate_Do_Table, "
 			"@@global.replicate_ignore_table AS Replicate_Ignore_Table, "
@@ -49,6 +57,7 @@ static void add_default_filters(const struct dialect_ctx *ctx, struct strbuf *ou
 			"@@global.replicate_wild_ignore_table AS Replicate_Wild_Ignore_Table");
 	if (ctx->version >= 101100)
 		strbuf_add(out, ", @@global.replicate_rewrite_db AS Replicate_Rewrite_DB");
+	strbuf_add(out, "; END");
 }
 
 static void add_schema_look(const struct dialect_ctx *ctx, struct strbuf *out)
@@ -70,12 +79,6 @@ static void add_own_tables(const struct dialect_ctx *ctx, struct strbuf *out)
 	strbuf_add(out, ".flips WHERE cluster=");
 	db_quote(out, ctx->cluster);
 	strbuf_add(out, " AND state <> 'closed' ORDER BY changed_at DESC, id DESC LIMIT 1");
-}
-
-/* What may be refused or unknown stands in a block of its own: then its result set is absent. */
-static void begin_optional(struct strbuf *out)
-{
-	strbuf_add(out, "; BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; ");
 }
 
 /*

@@ -59,8 +59,8 @@ static enum act MAY_WAIT keeps_charset(struct session *s, const struct dialect_e
 	return recode(s, e->charset, sql, deadline_us, ret, err);
 }
 
-/* ALTER EVENT takes the character set of the session that says it, and the event's body is read in that from
- * then on (measured on 10.11.19): the event's own, for as long as it is said. */
+/* ALTER EVENT takes the character set of the session that says it (measured on 10.11.19), and the bytes of
+ * the body would be read in that from then on: the event's own, for as long as it is said. */
 static enum act MAY_WAIT enable_one(
 	struct session *s, const struct dialect_event *e, int64_t deadline_us, struct err *err)
 {
