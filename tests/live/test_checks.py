@@ -273,6 +273,15 @@ def test_own_accounts(pair):
     pair.quiet("own_accounts")
 
 
+def test_connections_that_load_a_plugin_at_once(pair):
+    """Both sides are asked at the same time, by an account whose plugin this flipd has not needed before."""
+    password = pair.lab.passwords["flipd"]
+    there = ["INSTALL SONAME 'auth_ed25519'", "ALTER USER flipd IDENTIFIED VIA ed25519 USING PASSWORD('%s')" % password]
+    back = ["ALTER USER flipd IDENTIFIED BY '%s'" % password, "UNINSTALL SONAME 'auth_ed25519'"]
+    with only_there(pair.source, there, back), only_there(pair.target, there, back):
+        pair.speaks("connect", "ok", "source", "target")
+
+
 def test_privileges_for_a_scheduler_without_events(pair):
     """The step events switches it off, whatever it has to run."""
     with only_there(pair.target, ["REVOKE SUPER ON *.* FROM flipd"], ["GRANT SUPER ON *.* TO flipd"]):
