@@ -335,19 +335,21 @@ static void mariadb_read_event(const struct db_result *r, int row, struct dialec
 	dialect_copy(ret->collation, sizeof(ret->collation), r, row, "collation");
 }
 
-/* Without DEFINER the event would belong to flipd's account from then on (E9). */
+/* Without DEFINER the event would belong to flipd's account from then on (E9). A role has no host. */
 static void mariadb_event_enable(
 	const struct dialect_ctx *ctx, const struct dialect_event *e, struct strbuf *out)
 {
 	const char *at = strrchr(e->definer, '@');
 	struct strbuf user = {0};
-
 	(void)ctx;
+
 	strbuf_addn(&user, e->definer, at ? (size_t)(at - e->definer) : strlen(e->definer));
 	strbuf_add(out, "ALTER DEFINER=");
 	db_quote_name(out, strbuf_str(&user));
-	strbuf_add(out, "@");
-	db_quote_name(out, at ? at + 1 : "%");
+	if (at) {
+		strbuf_add(out, "@");
+		db_quote_name(out, at + 1);
+	}
 	strbuf_addf(out, " EVENT %s ENABLE", e->name);
 	strbuf_free(&user);
 }
