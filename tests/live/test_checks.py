@@ -265,8 +265,8 @@ def test_own_accounts(pair):
         pair.speaks("own_accounts", "warn", "'repl'@'%' has expired", server="target", hint="without a way back")
     with only_there(pair.target, ["ALTER USER repl ACCOUNT LOCK"], ["ALTER USER repl ACCOUNT UNLOCK"]):
         pair.speaks("own_accounts", "warn", "'repl'@'%' is locked", server="target")
-    with only_there(pair.source, ["ALTER USER flipd PASSWORD EXPIRE INTERVAL 1 DAY WITH MAX_UPDATES_PER_HOUR 100000"],
-                    ["ALTER USER flipd PASSWORD EXPIRE DEFAULT WITH MAX_UPDATES_PER_HOUR 0"]):
+    with only_there(pair.source, ["ALTER USER flipd WITH MAX_UPDATES_PER_HOUR 100000 PASSWORD EXPIRE INTERVAL 1 DAY"],
+                    ["ALTER USER flipd WITH MAX_UPDATES_PER_HOUR 0 PASSWORD EXPIRE DEFAULT"]):
         pair.speaks("own_accounts", "warn", "'flipd'@'%' expires in 1", "100000 updates", server="source")
     with changed(pair.target, "default_password_lifetime", 3):
         pair.quiet("own_accounts")
