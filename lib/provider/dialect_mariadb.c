@@ -346,7 +346,7 @@ static void mariadb_event_enable(
 	strbuf_addn(&user, e->definer, at ? (size_t)(at - e->definer) : strlen(e->definer));
 	strbuf_add(out, "ALTER DEFINER=");
 	db_quote_name(out, strbuf_str(&user));
-	if (at) {
+	if (at && at[1]) {
 		strbuf_add(out, "@");
 		db_quote_name(out, at + 1);
 	}

@@ -567,7 +567,7 @@ def test_events_however_new_has_them(scene):
     try:
         scene.flipd()
         document = scene.flip(new)
-        told = [w for w in document["warnings"] if "event" in w]
+        told = [w for w in document["warnings"] if w.startswith("the events of")]
         assert len(told) == 1 and "`app`.`gone` is not there" in told[0], document["warnings"]
         there = events(new)
         assert {n: there[n]["status"] for n in there} == {n: "ENABLED" for n in names if n != "gone"}
