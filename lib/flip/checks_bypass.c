@@ -23,7 +23,8 @@ static void judge_bypass_of(const struct check_input *in, const struct checks_si
 
 	if (s->facts->nbypass < 0) {
 		check_say(out, CHECK_SKIP, s->conf->name,
-			"flipd's account may not see the accounts of " AT " (GRANT SELECT ON mysql.*)",
+			"flipd's account may not see the accounts of " AT " (GRANT SELECT ON "
+			"mysql.global_priv, and ON mysql.roles_mapping)",
 			AT_OF(*s));
 		return;
 	}

@@ -50,6 +50,49 @@ static void judge_errant(const struct check_input *in, bool by_file, struct chec
 		new.conf->name);
 }
 
+/*
+ * Old was asked after new had answered: else it may just have gone on writing. That its answer came later is
+ * not enough: polled at the same time, new may show what old wrote after it had looked.
+ */
+static bool old_seen_last(const struct checks_side *old, const struct checks_side *new)
+{
+	return new->facts->answered_at_us <= old->facts->asked_at_us;
+}
+
+/*
+ * Transactions in new's log by a third server (another master once, a mysqlbinlog by hand) that did not come
+ * through old: numbered above all that old has of that server, or, where it has none, of the whole domain.
+ * Lower ones that old lacks may have been in the backup from which it was made.
+ */
+static void judge_foreign(const struct check_input *in, bool by_file, struct check_out *out)
+{
+	const struct checks_side old = checks_old(in), new = checks_new(in);
+	const struct gtid_list *state = &new.facts->position.binlog_state;
+	struct checks_list found = {0};
+	struct gtid_list known;
+
+	executed(in, &known);
+	for (int i = 0; i < state->n && old_seen_last(&old, &new); i++) {
+		const struct gtid *g = &state->v[i], *same = gtid_find(&known, g->domain, g->server);
+		const struct gtid *last = same ? same : gtid_find_domain(&known, g->domain);
+
+		if (g->server == new.facts->id.server_id || g->server == old.facts->id.server_id)
+			continue; /* judge_errant, judge_entry */
+		if (last && g->seq > last->seq)
+			checks_list_add(&found, GTID_FMT, GTID_OF(g));
+	}
+	if (!found.n)
+		return;
+	check_say(out, by_file ? CHECK_WARN : CHECK_REFUSE, new.conf->name,
+		"the log of " AT " has transactions of another server that " AT " lacks, up to %s",
+		AT_OF(new), AT_OF(old), checks_list_text(&found));
+	check_hint(out,
+		"find them with mysqlbinlog on %s: repeat on %s what is wanted, then seed %s anew; if they "
+		"mean "
+		"nothing, lower the check with preflight: {gtid: warn}",
+		new.conf->name, old.conf->name, new.conf->name);
+}
+
 /* One entry of new's position against all that old ever logged. */
 static void judge_entry(const struct checks_side *old, const struct checks_side *new, const struct gtid *g,
 	struct check_out *out)
@@ -75,8 +118,7 @@ static void judge_entry(const struct checks_side *old, const struct checks_side 
 			"on %s, if the domain is no longer used: STOP SLAVE; SET GLOBAL gtid_slave_pos "
 			"without it; START SLAVE",
 			new->conf->name);
-	} else if (same->seq < g->seq && new->facts->taken_at_ms <= old->facts->taken_at_ms) {
-		/* Only where old was looked at last: else it may just have gone on writing. */
+	} else if (same->seq < g->seq && old_seen_last(old, new)) {
 		check_say(out, CHECK_REFUSE, new->conf->name,
 			AT " stands at " GTID_FMT ", above " GTID_FMT " on " AT, AT_OF(*new), GTID_OF(g),
 			GTID_OF(same), AT_OF(*old));
@@ -131,11 +173,13 @@ void judge_gtid(const struct check_input *in, struct check_out *out)
 	}
 	if (!c->using_gtid[0] || strcasecmp(c->using_gtid, "No") == 0) {
 		judge_errant(in, true, out);
+		judge_foreign(in, true, out);
 		check_say(out, CHECK_SKIP, new.conf->name,
 			AT " replicates by file and position (Using_Gtid: No)", AT_OF(new));
 		return;
 	}
 	judge_errant(in, false, out);
+	judge_foreign(in, false, out);
 	for (int i = 0; i < pos->n; i++)
 		judge_entry(&old, &new, &pos->v[i], out);
 	judge_domains(&old, &new, out);

@@ -107,21 +107,31 @@ static void judge_log_filters(const struct checks_side *s, struct check_out *out
 		s->conf->name);
 }
 
+static void judge_filters(const struct conf_server *s, const char *leaves, const char *filters,
+	enum check_result result, struct check_out *out)
+{
+	if (!filters[0] || filter_is_harmless(filters))
+		return;
+	check_say(out, result, s->name, AT " %s changes out: %s", s->name, HOST_PORT_OF(s->host, s->port),
+		leaves, filters);
+	check_hint(out,
+		"on %s: STOP SLAVE; SET GLOBAL replicate_... = ''; START SLAVE; out of its my.cnf too; then "
+		"copy what it missed",
+		s->name);
+}
+
+/* Filters without a connection wait for the first one: old has none before it follows new. */
 static void judge_replica_filters(
 	const struct conf_server *s, const struct facts *f, enum check_result result, struct check_out *out)
 {
-	for (int i = 0; i < f->nchannels && i < FACTS_CHANNELS_MAX; i++) {
-		const char *filters = f->channels[i].filters;
+	bool has_default = false;
 
-		if (!filters[0] || filter_is_harmless(filters))
-			continue;
-		check_say(out, result, s->name, AT " leaves changes out: %s", s->name,
-			HOST_PORT_OF(s->host, s->port), filters);
-		check_hint(out,
-			"on %s: STOP SLAVE; SET GLOBAL replicate_... = ''; START SLAVE; then copy what it "
-			"missed",
-			s->name);
+	for (int i = 0; i < f->nchannels && i < FACTS_CHANNELS_MAX; i++) {
+		judge_filters(s, "leaves", f->channels[i].filters, result, out);
+		has_default = has_default || !f->channels[i].name[0];
 	}
+	if (!has_default)
+		judge_filters(s, "will replicate, and then leaves", f->default_filters, result, out);
 }
 
 void judge_binlog_filters(const struct check_input *in, struct check_out *out)
@@ -276,6 +286,14 @@ void judge_channels(const struct check_input *in, struct check_out *out)
 		old.facts->nchannels, new.conf->name, new.facts->nchannels);
 }
 
+static bool replica_acknowledges(const struct check_input *in)
+{
+	for (int i = 0; in->replicas && i < in->nreplicas; i++)
+		if (in->replicas[i].up && in->replicas[i].semi_sync_slave)
+			return true;
+	return false;
+}
+
 void judge_semi_sync(const struct check_input *in, struct check_out *out)
 {
 	const struct checks_side old = checks_old(in), new = checks_new(in);
@@ -292,6 +310,18 @@ void judge_semi_sync(const struct check_input *in, struct check_out *out)
 			"the step events turns rpl_semi_sync_master_enabled off on %s until a replica "
 			"follows it",
 			new.conf->name);
+	}
+	/* finish turns it on again, whoever follows by then. */
+	if (new.facts->semi_sync_master && !old.facts->semi_sync_slave && !replica_acknowledges(in)) {
+		check_say(out, CHECK_WARN, old.conf->name,
+			AT " does not acknowledge (rpl_semi_sync_slave_enabled=0), nor does a replica: after "
+			   "the "
+			   "flip a commit on %s waits %" PRId64 " ms in vain",
+			AT_OF(old), new.conf->name, new.facts->semi_sync_timeout_ms);
+		check_hint(out,
+			"SET GLOBAL rpl_semi_sync_slave_enabled = 1 on %s and in its my.cnf, or turn "
+			"rpl_semi_sync_master_enabled off on %s",
+			old.conf->name, new.conf->name);
 	}
 	/* E16: the fence waits for whatever waits for an acknowledgement. */
 	if (old.facts->semi_sync_master && old.facts->semi_sync_clients == 0) {

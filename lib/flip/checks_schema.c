@@ -169,6 +169,20 @@ static void tell_account(void *arg, enum survey_side where, const struct survey_
 		checks_list_add(&d->list, "grants of %s differ", name);
 }
 
+/* A role is its name alone as a definer, and has an empty host among the accounts. */
+static bool is_there(const struct survey *s, const char *definer)
+{
+	struct strbuf role = {0};
+	bool there;
+
+	if (strchr(definer, '@'))
+		return survey_find(s, SURVEY_ACCOUNT, definer);
+	strbuf_addf(&role, "%s@", definer);
+	there = survey_find(s, SURVEY_ACCOUNT, strbuf_str(&role));
+	strbuf_free(&role);
+	return there;
+}
+
 static void judge_definers(const struct both *b, struct check_out *out)
 {
 	const struct survey_thing *definer;
@@ -177,8 +191,7 @@ static void judge_definers(const struct both *b, struct check_out *out)
 	const char *last = "";
 
 	for (int i = 0; i < n; last = definer[i++].name)
-		if (!str_eq(last, definer[i].name) &&
-			!survey_find(b->at_new, SURVEY_ACCOUNT, definer[i].name))
+		if (!str_eq(last, definer[i].name) && !is_there(b->at_new, definer[i].name))
 			checks_list_add(&missing, "%s", definer[i].name);
 	if (!missing.n)
 		return;

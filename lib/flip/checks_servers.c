@@ -12,6 +12,8 @@
 #define SKEW_WARN_MS                                                                                         \
 	1000 /* heartbeats are written once a second: more than that makes lag by heartbeat a guess */
 
+#define ER_CON_COUNT_ERROR 1040
+
 void judge_connect(const struct check_input *in, struct check_out *out)
 {
 	const struct checks_side side[2] = {checks_old(in), checks_new(in)};
@@ -26,7 +28,8 @@ void judge_connect(const struct check_input *in, struct check_out *out)
 		}
 		check_say(out, CHECK_REFUSE, name, AT " does not answer: %s", AT_OF(side[i]),
 			checks_reason(&side[i], side[i].error));
-		if (strstr(err_text(side[i].error), "Too many connections")) {
+		/* By number: the text is in the server's language. */
+		if (side[i].error->sql_errno == ER_CON_COUNT_ERROR) {
 			check_hint(out,
 				"raise max_connections on %s, or give flipd a way in of its own: "
 				"extra_port (see the check spare_connection)",
@@ -228,7 +231,10 @@ void judge_privileges(const struct check_input *in, struct check_out *out)
 {
 	const struct checks_side old = checks_old(in), new = checks_new(in);
 	const struct checks_side *side[2] = {&old, &new};
-	unsigned needs = (old.facts->nevents_enabled > 0 ? NODE_NEEDS_EVENTS : 0u) |
+	/* The step events switches a scheduler that is on off, with or without events; who may not see them
+	 * cannot say that there are none. */
+	bool events = old.facts->nevents_enabled > 0 || str_ieq(old.facts->event_scheduler, "ON");
+	unsigned needs = (events ? NODE_NEEDS_EVENTS : 0u) |
 			 (in->conf->policy.lock_accounts.n ? NODE_NEEDS_LOCKS : 0u);
 
 	if (!checks_both_up(in, out))
@@ -237,7 +243,7 @@ void judge_privileges(const struct check_input *in, struct check_out *out)
 		const char *name = side[i]->conf->name;
 		struct err err = {0};
 
-		if (!side[i]->facts->privileges[0]) {
+		if (!side[i]->facts->privileges) {
 			check_say(out, CHECK_SKIP, name,
 				"the grants of flipd's account on " AT " were not shown", AT_OF(*side[i]));
 		} else if (node_judge_privileges(side[i]->facts, needs, &err) != ACT_DONE) {
@@ -248,36 +254,6 @@ void judge_privileges(const struct check_input *in, struct check_out *out)
 		} else {
 			check_say(out, CHECK_OK, name, AT ": %s has all it needs", AT_OF(*side[i]),
 				side[i]->facts->current_user);
-		}
-	}
-}
-
-/* The account that the server matched: an anonymous one or another than configured shadows flipd's. */
-void judge_own_accounts(const struct check_input *in, struct check_out *out)
-{
-	const struct checks_side side[2] = {checks_old(in), checks_new(in)};
-
-	if (!checks_both_up(in, out))
-		return;
-	for (int i = 0; i < 2; i++) {
-		const char *seen = side[i].facts->current_user, *want = side[i].conf->account.user;
-		const char *at = strrchr(seen, '@');
-		size_t len = at ? (size_t)(at - seen) : strlen(seen);
-
-		if (!seen[0]) {
-			check_say(out, CHECK_SKIP, side[i].conf->name,
-				AT " did not show which account flipd has", AT_OF(side[i]));
-		} else if (want && (strlen(want) != len || strncmp(want, seen, len) != 0)) {
-			check_say(out, CHECK_REFUSE, side[i].conf->name,
-				AT ": flipd logs in as '%s' but the server takes it for '%s'", AT_OF(side[i]),
-				want, seen);
-			check_hint(out,
-				"drop the account that shadows it on %s (DROP USER ''@'localhost'), or "
-				"create '%s' for flipd's host",
-				side[i].conf->name, want);
-		} else {
-			check_say(out, CHECK_OK, side[i].conf->name, AT ": logged in as %s", AT_OF(side[i]),
-				seen);
 		}
 	}
 }

@@ -320,12 +320,13 @@ static void judge_spare_of(const struct checks_side *s, struct check_out *out)
 			out, "ALTER USER flipd's account WITH MAX_USER_CONNECTIONS 0 on %s", s->conf->name);
 	}
 	if (used + OWN_SESSIONS > most) {
-		check_say(out, CHECK_WARN, s->conf->name,
+		/* All of them: the one that is kept is not enough for a flip, which then ends in `lock`. */
+		check_say(out, used >= most ? CHECK_REFUSE : CHECK_WARN, s->conf->name,
 			AT ": %" PRId64 " of %" PRId64 " connections are taken", AT_OF(*s), used, most);
 		check_hint(out, "SET GLOBAL max_connections = %" PRId64 " on %s: flipd opens up to %d",
 			used + 2 * OWN_SESSIONS, s->conf->name, OWN_SESSIONS);
 	}
-	if (!extra && s->facts->privileges[0] && !may_use_the_spare(s->facts)) {
+	if (!extra && s->facts->privileges && !may_use_the_spare(s->facts)) {
 		check_say(out, CHECK_WARN, s->conf->name,
 			AT ": once max_connections is reached flipd cannot come back in", AT_OF(*s));
 		check_hint(out, "GRANT CONNECTION ADMIN ON *.* TO flipd's account on %s, or set extra_port",

@@ -228,7 +228,7 @@ void judge_events(const struct check_input *in, struct check_out *out)
 		return;
 	if (old.facts->nevents_enabled < 0) {
 		check_say(out, CHECK_SKIP, old.conf->name,
-			"flipd's account may not see the events of " AT " (GRANT SELECT ON mysql.*)",
+			"flipd's account may not see the events of " AT " (GRANT SELECT ON mysql.event)",
 			AT_OF(old));
 		return;
 	}

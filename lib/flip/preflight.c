@@ -37,7 +37,8 @@ const struct check checks[] = {
 		.question = "Has flipd's account each privilege that the flip needs, on both sides?",
 		.judge = judge_privileges},
 	{.name = "own_accounts",
-		.question = "Do both servers take flipd's account for what it is?",
+		.question = "Are flipd's account and the one that replicates what they should be, and will "
+			    "they be let in?",
 		.background = true,
 		.judge = judge_own_accounts},
 	{.name = "spare_connection",

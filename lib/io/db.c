@@ -186,6 +186,9 @@ static void connect_fn(struct db_conn_job *job)
 	if (mode == DB_TLS_PREFERRED && job->opts.socket)
 		mode = DB_TLS_DISABLED;
 	connect_as(job, mode);
+	/* Two threads loaded a plugin at once: the later gets 1045 with this text of the library (3.3.20). */
+	if (!job->handle && strstr(job->text, "it is already loaded") && clock_us() < job->deadline_us)
+		connect_as(job, mode);
 	if (!job->handle && job->failure == DB_CONN_TLS && mode == DB_TLS_PREFERRED &&
 		clock_us() < job->deadline_us)
 		connect_as(job, DB_TLS_DISABLED);

@@ -65,6 +65,13 @@ struct facts_account { /* who may walk through the fence, or is to be locked */
 	bool locked; /* ACCOUNT LOCK; of node_list_accounts only */
 };
 
+struct facts_own { /* flipd's own account, or one by which others replicate from here */
+	char user[128], host[256];
+	bool locked;
+	int64_t expires_s; /* until its password does; INT64_MAX never, 0 or less it has */
+	int64_t max_queries, max_updates, max_connections; /* an hour; 0 no limit */
+};
+
 struct facts_setting { /* one line of SHOW GLOBAL VARIABLES or STATUS */
 	const char *name, *value;
 };
@@ -72,6 +79,7 @@ struct facts_setting { /* one line of SHOW GLOBAL VARIABLES or STATUS */
 struct facts {
 	bool up;
 	int64_t taken_at_ms; /* monotonic */
+	int64_t asked_at_us, answered_at_us;
 	struct facts_identity id;
 	char version[64];
 	int version_num; /* 101119 for 10.11.19 */
@@ -85,12 +93,13 @@ struct facts {
 	char binlog_do_db[256], binlog_ignore_db[256];
 	uint32_t gtid_domain_id;
 	int64_t expire_logs_s;
-	bool sync_binlog_full, flush_log_full; /* sync_binlog=1, innodb_flush_log_at_trx_commit=1 */
+	bool sync_binlog_full, flush_log_full; /* sync_binlog=1, innodb_flush_log_at_trx_commit=1 or 3 */
 	struct facts_position position;
 	/* replication */
 	int nchannels;
 	struct facts_channel channels[FACTS_CHANNELS_MAX];
-	int nreplicas_connected; /* dump threads */
+	char default_filters[512]; /* those of the default connection, which need not be there yet */
+	int nreplicas_connected;   /* dump threads */
 	/* what its applier passes over; exec_mode empty = not shown; skipped_errors since the start */
 	char slave_skip_errors[256], slave_exec_mode[16];
 	int64_t skipped_errors;
@@ -116,8 +125,12 @@ struct facts {
 	int nxa;       /* prepared XA transactions */
 	char wsrep_on; /* 'Y' a Galera node, 'N' not */
 	int nevents_enabled;
-	char privileges[4096]; /* SHOW GRANTS of flipd's own account, one per line, passwords cut away */
-	int nsettings;	       /* FACTS_SETTINGS */
+	/* SHOW GRANTS of flipd's own account, one per line, passwords cut away; NULL = not shown. As long as
+	 * the server makes it: what was granted to PUBLIC, or to a role, is in it. */
+	const char *privileges;
+	int nown; /* FACTS_GRANTS; 0 = not shown */
+	struct facts_own *own;
+	int nsettings; /* FACTS_SETTINGS */
 	struct facts_setting *settings;
 	char current_user[192];
 	char schema[72]; /* where flipd's own tables are looked for */

@@ -15,13 +15,14 @@ struct strbuf;
 /* What the texts are about. Strings are borrowed. */
 struct dialect_ctx {
 	const char *schema, *cluster;
-	const char *node;   /* "source", "target": the probe's row */
-	const char *lock;   /* the name of the cluster's named lock */
-	int version;	    /* 101119; 0 not known yet: the oldest that is spoken */
-	uint32_t server_id; /* of the server that gets the statement; 0 not known */
-	bool schema_seen;   /* the tables were there when last looked: they may be named */
-	bool trx_wanted;    /* with the list of sessions, their open transactions */
-	bool origin_wanted; /* what a restart does to read_only is not known for this boot */
+	const char *node;	      /* "source", "target": the probe's row */
+	const char *lock;	      /* the name of the cluster's named lock */
+	int version;		      /* 101119; 0 not known yet: the oldest that is spoken */
+	uint32_t server_id;	      /* of the server that gets the statement; 0 not known */
+	const char *replication_user; /* whom others log in as to replicate; NULL not known */
+	bool schema_seen;	      /* the tables were there when last looked: they may be named */
+	bool trx_wanted;	      /* with the list of sessions, their open transactions */
+	bool origin_wanted;	      /* what a restart does to read_only is not known for this boot */
 };
 
 /* What a server says of itself on a new session. */
@@ -75,14 +76,16 @@ struct dialect {
 
 	void (*flush)(const struct dialect_ctx *, int64_t limit_ms, struct strbuf *);
 	void (*event_scheduler)(const struct dialect_ctx *, bool on, struct strbuf *);
-	/* enabled: those that run here; else those that replication has disabled: event, definer, charset,
-	 * collation */
+	/* enabled: those that run here; else all: event, definer, charset, collation */
 	void (*events)(const struct dialect_ctx *, bool enabled, struct strbuf *);
 	void (*read_event)(const struct db_result *, int row, struct dialect_event *ret);
 	void (*event_enable)(const struct dialect_ctx *, const struct dialect_event *, struct strbuf *);
 	/* NULL: the one with which every session begins */
 	void (*session_charset)(
 		const struct dialect_ctx *, const char *charset, const char *collation, struct strbuf *);
+	/* the bytes of a text in another character set, in hexadecimal, as `recoded`; NULL where it has no
+	 * such letters */
+	void (*recode)(const struct dialect_ctx *, const char *text, const char *charset, struct strbuf *);
 	void (*semi_sync_master)(const struct dialect_ctx *, bool on, struct strbuf *);
 	/* of the users named by the entries, at every host; not the session's own */
 	void (*accounts)(const struct dialect_ctx *, const struct conf_list *entries, struct strbuf *);

@@ -35,12 +35,14 @@ void dialect_copy(char *buf, size_t size, const struct db_result *r, int row, co
 
 /*
  * Any account may set these. wait_timeout bounds how long an orphan can hold the named lock (E18: such a
- * session dies of nothing else), and keeps a warm session alive on a server that cuts idle ones off early.
+ * session dies of nothing else), and keeps a warm session alive on a server that cuts idle ones off early. A
+ * server with skip_character_set_client_handshake takes no notice of the character set asked for at the
+ * login.
  */
 static void hello_settings(enum session_role role, struct strbuf *out)
 {
 	strbuf_addf(out,
-		"SET SESSION autocommit=1, max_statement_time=0, lock_wait_timeout=1, "
+		"SET NAMES utf8mb4; SET SESSION autocommit=1, max_statement_time=0, lock_wait_timeout=1, "
 		"innodb_lock_wait_timeout=1, "
 		"wait_timeout=%d, time_zone='+00:00', "
 		"sql_mode='STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'; ",
@@ -321,8 +323,8 @@ static void mariadb_events(const struct dialect_ctx *ctx, bool enabled, struct s
 		"'`') "
 		"AS event, DEFINER AS definer, CHARACTER_SET_CLIENT AS charset, COLLATION_CONNECTION AS "
 		"collation "
-		"FROM information_schema.EVENTS WHERE STATUS='%s'",
-		enabled ? "ENABLED" : "SLAVESIDE_DISABLED");
+		"FROM information_schema.EVENTS%s",
+		enabled ? " WHERE STATUS='ENABLED'" : "");
 }
 
 static void mariadb_read_event(const struct db_result *r, int row, struct dialect_event *ret)
@@ -333,19 +335,21 @@ static void mariadb_read_event(const struct db_result *r, int row, struct dialec
 	dialect_copy(ret->collation, sizeof(ret->collation), r, row, "collation");
 }
 
-/* Without DEFINER the event would belong to flipd's account from then on (E9). */
+/* Without DEFINER the event would belong to flipd's account from then on (E9). A role has no host. */
 static void mariadb_event_enable(
 	const struct dialect_ctx *ctx, const struct dialect_event *e, struct strbuf *out)
 {
 	const char *at = strrchr(e->definer, '@');
 	struct strbuf user = {0};
-
 	(void)ctx;
+
 	strbuf_addn(&user, e->definer, at ? (size_t)(at - e->definer) : strlen(e->definer));
 	strbuf_add(out, "ALTER DEFINER=");
 	db_quote_name(out, strbuf_str(&user));
-	strbuf_add(out, "@");
-	db_quote_name(out, at ? at + 1 : "%");
+	if (at && at[1]) {
+		strbuf_add(out, "@");
+		db_quote_name(out, at + 1);
+	}
 	strbuf_addf(out, " EVENT %s ENABLE", e->name);
 	strbuf_free(&user);
 }
@@ -358,6 +362,18 @@ static void mariadb_session_charset(
 		strbuf_addf(out, "SET character_set_client=%s, collation_connection=%s", charset, collation);
 	else
 		strbuf_add(out, "SET NAMES utf8mb4");
+}
+
+static void mariadb_recode(
+	const struct dialect_ctx *ctx, const char *text, const char *charset, struct strbuf *out)
+{
+	(void)ctx;
+	strbuf_add(out, "SELECT IF(BINARY CONVERT(CONVERT(t USING ");
+	strbuf_addf(out,
+		"%s) USING utf8mb4) = BINARY t, HEX(CONVERT(t USING %s)), NULL) AS recoded FROM (SELECT ",
+		charset, charset);
+	db_quote(out, text);
+	strbuf_add(out, " AS t) AS given");
 }
 
 static void mariadb_semi_sync_master(const struct dialect_ctx *ctx, bool on, struct strbuf *out)
@@ -402,6 +418,7 @@ const struct dialect dialect_mariadb = {
 	.read_event = mariadb_read_event,
 	.event_enable = mariadb_event_enable,
 	.session_charset = mariadb_session_charset,
+	.recode = mariadb_recode,
 	.semi_sync_master = mariadb_semi_sync_master,
 	.accounts = mariadb_accounts,
 	.read_account = mariadb_read_account,

@@ -35,7 +35,11 @@ void mariadb_read_account(const struct db_result *r, int row, struct facts_accou
 	ret->locked = db_get_int(r, row, "locked", 0) == 1;
 }
 
-/* One that is not there any more is a warning, not an error that would keep the next from its turn. */
+/*
+ * One that is not there any more is a warning, not an error that would keep the next from its turn. Names,
+ * not strings: the grammar takes no hexadecimal literal here, which is how a string with a backslash is
+ * quoted (1064); and an operator may copy the statement into a session of any sql_mode.
+ */
 void mariadb_accounts_lock(const struct dialect_ctx *ctx, const struct facts_account *accounts, int n,
 	bool lock, struct strbuf *out)
 {
@@ -44,9 +48,9 @@ void mariadb_accounts_lock(const struct dialect_ctx *ctx, const struct facts_acc
 			"ALTER USER IF EXISTS ");
 	for (int i = 0; i < n; i++) {
 		strbuf_add(out, i ? ", " : "");
-		db_quote(out, accounts[i].user);
+		db_quote_name(out, accounts[i].user);
 		strbuf_add(out, "@");
-		db_quote(out, accounts[i].host);
+		db_quote_name(out, accounts[i].host);
 	}
 	strbuf_addf(out, " ACCOUNT %s", lock ? "LOCK" : "UNLOCK");
 }

@@ -35,6 +35,31 @@ static void add_core(const struct dialect_ctx *ctx, struct strbuf *out)
 		expire);
 }
 
+/* What may be refused or unknown stands in a block of its own: then its result set is absent. */
+static void begin_optional(struct strbuf *out)
+{
+	strbuf_add(out, "; BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; ");
+}
+
+/*
+ * A server that does not replicate shows no filters in SHOW ALL SLAVES STATUS, and yet has those of its
+ * my.cnf from the moment it does. Named as there. replicate_rewrite_db came with 10.11.
+ * An error where there is not even an empty default connection (sys_vars.cc, Sys_var_rpl_filter).
+ */
+static void add_default_filters(const struct dialect_ctx *ctx, struct strbuf *out)
+{
+	begin_optional(out);
+	strbuf_add(out, "SELECT 1 AS default_filters, @@global.replicate_do_db AS Replicate_Do_DB, "
+			"@@global.replicate_ignore_db AS Replicate_Ignore_DB, "
+			"@@global.replicate_do_table AS Replicate_Do_Table, "
+			"@@global.replicate_ignore_table AS Replicate_Ignore_Table, "
+			"@@global.replicate_wild_do_table AS Replicate_Wild_Do_Table, "
+			"@@global.replicate_wild_ignore_table AS Replicate_Wild_Ignore_Table");
+	if (ctx->version >= 101100)
+		strbuf_add(out, ", @@global.replicate_rewrite_db AS Replicate_Rewrite_DB");
+	strbuf_add(out, "; END");
+}
+
 static void add_schema_look(const struct dialect_ctx *ctx, struct strbuf *out)
 {
 	strbuf_add(
@@ -54,12 +79,6 @@ static void add_own_tables(const struct dialect_ctx *ctx, struct strbuf *out)
 	strbuf_add(out, ".flips WHERE cluster=");
 	db_quote(out, ctx->cluster);
 	strbuf_add(out, " AND state <> 'closed' ORDER BY changed_at DESC, id DESC LIMIT 1");
-}
-
-/* What may be refused or unknown stands in a block of its own: then its result set is absent. */
-static void begin_optional(struct strbuf *out)
-{
-	strbuf_add(out, "; BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; ");
 }
 
 /*
@@ -99,8 +118,9 @@ static void add_bypass_condition(const struct dialect_ctx *ctx, struct strbuf *o
 	strbuf_add(out, "))");
 }
 
-/* Roles count for whoever was granted them, roles within roles too. flipd's own account is left out: its
- * writes are guarded one by one. A locked account stays in: its events and routines still run. */
+/* Roles count for whoever was granted them, roles within roles too, and what PUBLIC has, a role of that name
+ * from 10.11 on, everybody has. flipd's own account is left out: its writes are guarded one by one. A locked
+ * account stays in: its events and routines still run. */
 static void add_accounts(const struct dialect_ctx *ctx, struct strbuf *out)
 {
 	begin_optional(out);
@@ -114,10 +134,37 @@ static void add_accounts(const struct dialect_ctx *ctx, struct strbuf *out)
 			"CONCAT(g.User, '@', g.Host) <> CURRENT_USER() AND (");
 	add_bypass_condition(ctx, out);
 	strbuf_add(out, " OR EXISTS (SELECT 1 FROM mysql.roles_mapping m JOIN r ON m.Role = r.name "
-			"WHERE m.User = g.User AND m.Host = g.Host)) ORDER BY 1, 2; END");
+			"WHERE m.User = g.User AND m.Host = g.Host)");
+	if (ctx->version >= 101100)
+		strbuf_add(out, " OR EXISTS (SELECT 1 FROM r WHERE r.name = 'PUBLIC')");
+	strbuf_add(out, ") ORDER BY 1, 2; END");
 	begin_optional(out);
 	strbuf_add(out, "SELECT COUNT(*) AS events_enabled FROM mysql.event WHERE status = 'ENABLED'; END"
 			"; XA RECOVER; SHOW GLOBAL VARIABLES LIKE 'wsrep_on'");
+}
+
+/* password_lifetime: -1 or absent as default_password_lifetime says, 0 never; password_last_changed is 0 once
+ * the password was expired by hand (sql_acl.cc, check_password_lifetime). */
+static void add_own_accounts(const struct dialect_ctx *ctx, struct strbuf *out)
+{
+	begin_optional(out);
+	strbuf_add(out,
+		"SELECT User AS own_user, Host AS own_host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), "
+		"0) AS "
+		"locked, CAST(CASE WHEN changed = 0 THEN 0 WHEN days > 0 THEN changed + days * 86400 - "
+		"UNIX_TIMESTAMP() END AS SIGNED) AS expires_s, JSON_VALUE(Priv, '$.max_queries') AS "
+		"max_queries, "
+		"JSON_VALUE(Priv, '$.max_updates') AS max_updates, JSON_VALUE(Priv, '$.max_connections') AS "
+		"max_connections FROM (SELECT User, Host, Priv, JSON_VALUE(Priv, '$.password_last_changed') "
+		"AS "
+		"changed, IF(COALESCE(JSON_VALUE(Priv, '$.password_lifetime'), -1) < 0, "
+		"@@global.default_password_lifetime, JSON_VALUE(Priv, '$.password_lifetime')) AS days FROM "
+		"mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER()");
+	if (ctx->replication_user) {
+		strbuf_add(out, " OR BINARY User = ");
+		db_quote(out, ctx->replication_user);
+	}
+	strbuf_add(out, ") AS own ORDER BY 1, 2; END");
 }
 
 /*
@@ -157,6 +204,7 @@ static void add_settings(struct strbuf *out)
 void mariadb_facts(const struct dialect_ctx *ctx, unsigned what, struct strbuf *out)
 {
 	add_core(ctx, out);
+	add_default_filters(ctx, out);
 	if (ctx->schema_seen)
 		add_own_tables(ctx, out);
 	else
@@ -172,8 +220,10 @@ void mariadb_facts(const struct dialect_ctx *ctx, unsigned what, struct strbuf *
 		add_accounts(ctx, out);
 	if (what & FACTS_SETTINGS)
 		add_settings(out);
-	if (what & FACTS_GRANTS)
+	if (what & FACTS_GRANTS) {
+		add_own_accounts(ctx, out);
 		strbuf_add(out, "; SHOW GRANTS");
+	}
 }
 
 void mariadb_prove(const struct dialect_ctx *ctx, struct strbuf *out)

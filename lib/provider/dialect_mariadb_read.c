@@ -75,6 +75,7 @@ static int version_number(const char *s)
 static void read_core(const struct db_result *r, struct reading *to)
 {
 	struct facts *f = to->facts;
+	int64_t flush_log;
 
 	f->wall_ms = db_get_int(r, 0, "wall_ms", 0);
 	dialect_copy(f->current_user, sizeof(f->current_user), r, 0, "account");
@@ -93,7 +94,8 @@ static void read_core(const struct db_result *r, struct reading *to)
 	f->gtid_domain_id = (uint32_t)db_get_int(r, 0, "gtid_domain_id", 0);
 	f->expire_logs_s = db_get_int(r, 0, "expire_s", 0);
 	f->sync_binlog_full = db_get_int(r, 0, "sync_binlog", 0) == 1;
-	f->flush_log_full = db_get_int(r, 0, "flush_log", 0) == 1;
+	flush_log = db_get_int(r, 0, "flush_log", 0);
+	f->flush_log_full = flush_log == 1 || flush_log == 3; /* 3: as durable, one sync more */
 	to->extra->error = read_positions(r, &f->position);
 	f->semi_sync_master = db_get_int(r, 0, "semi_master", 0) == 1;
 	f->semi_sync_slave = db_get_int(r, 0, "semi_slave", 0) == 1;
@@ -161,7 +163,7 @@ static void add_filter(char *buf, size_t size, const char *name, const char *val
 	strbuf_free(&line);
 }
 
-static void read_filters(const struct db_result *r, int row, struct facts_channel *c)
+static void read_filters(const struct db_result *r, int row, char *buf, size_t size)
 {
 	static const char *const filters[] = {"Replicate_Do_DB", "Replicate_Ignore_DB", "Replicate_Do_Table",
 		"Replicate_Ignore_Table", "Replicate_Wild_Do_Table", "Replicate_Wild_Ignore_Table",
@@ -169,7 +171,13 @@ static void read_filters(const struct db_result *r, int row, struct facts_channe
 		"Replicate_Rewrite_DB"};
 
 	for (size_t i = 0; i < COUNT_OF(filters); i++)
-		add_filter(c->filters, sizeof(c->filters), filters[i], db_get(r, row, filters[i]));
+		add_filter(buf, size, filters[i], db_get(r, row, filters[i]));
+}
+
+static void read_default_filters(const struct db_result *r, struct reading *to)
+{
+	if (r->rows)
+		read_filters(r, 0, to->facts->default_filters, sizeof(to->facts->default_filters));
 }
 
 static void read_channel_row(const struct db_result *r, int row, struct facts_channel *c)
@@ -193,7 +201,7 @@ static void read_channel_row(const struct db_result *r, int row, struct facts_ch
 	dialect_copy(c->last_error, sizeof(c->last_error), r, row,
 		c->last_io_errno ? "Last_IO_Error" : "Last_SQL_Error");
 	c->master_server_id = (uint32_t)db_get_int(r, row, "Master_Server_Id", 0);
-	read_filters(r, row, c);
+	read_filters(r, row, c->filters, sizeof(c->filters));
 }
 
 static void read_channels(const struct db_result *r, struct reading *to)
@@ -293,11 +301,27 @@ static void read_bypass(const struct db_result *r, struct reading *to)
 	to->facts->nbypass = r->rows;
 }
 
+static void read_own(const struct db_result *r, struct reading *to)
+{
+	struct facts_own *v = arena_alloc(to->arena, ((size_t)r->rows + 1) * sizeof(*v));
+
+	for (int i = 0; i < r->rows; i++) {
+		dialect_copy(v[i].user, sizeof(v[i].user), r, i, "own_user");
+		dialect_copy(v[i].host, sizeof(v[i].host), r, i, "own_host");
+		v[i].locked = db_get_int(r, i, "locked", 0) == 1;
+		v[i].expires_s = db_get_int(r, i, "expires_s", INT64_MAX);
+		v[i].max_queries = db_get_int(r, i, "max_queries", 0);
+		v[i].max_updates = db_get_int(r, i, "max_updates", 0);
+		v[i].max_connections = db_get_int(r, i, "max_connections", 0);
+	}
+	to->facts->own = v;
+	to->facts->nown = r->rows;
+}
+
 /* "GRANT ... TO `flipd`@`%` IDENTIFIED BY PASSWORD '*...'": what comes after IDENTIFIED is nobody's business.
  */
 static void read_grants(const struct db_result *r, struct reading *to)
 {
-	struct facts *f = to->facts;
 	struct strbuf all = {0};
 
 	for (int i = 0; i < r->rows; i++) {
@@ -307,7 +331,7 @@ static void read_grants(const struct db_result *r, struct reading *to)
 			strbuf_addn(&all, line, cut ? (size_t)(cut - line) : strlen(line));
 		strbuf_add(&all, "\n");
 	}
-	str_copy(f->privileges, sizeof(f->privileges), strbuf_str(&all));
+	to->facts->privileges = arena_strdup(to->arena, strbuf_str(&all));
 	strbuf_free(&all);
 }
 
@@ -355,8 +379,8 @@ static const struct {
 	{"Variable_name", read_named}, {"schema_tables", read_schema}, {"heartbeat_ms", read_heartbeat},
 	{"flip_id", read_flip_row}, {"origin", read_origin}, {"process_id", read_sessions},
 	{"trx_session", read_transactions}, {"locker", read_lockers}, {"bypass_user", read_bypass},
-	{"events_enabled", read_events}, {"formatID", read_xa},
-	{"Grants for", read_grants}, /* "Grants for flipd@%" */
+	{"events_enabled", read_events}, {"own_user", read_own}, {"formatID", read_xa},
+	{"default_filters", read_default_filters}, {"Grants for", read_grants}, /* "Grants for flipd@%" */
 };
 
 void mariadb_read_facts(

@@ -123,7 +123,8 @@ static void add_code(struct strbuf *out)
 }
 
 /* Not password_last_changed, and not version_id: they tell when and where, not what. An account that was
- * locked once, and is no more, has account_locked: false, like one that never was. */
+ * locked once, and is no more, has account_locked: false, like one that never was; one that had a limit once
+ * has 0, and one whose password had a lifetime of its own has -1 (measured on 10.11.19). */
 static void add_account_rows(struct strbuf *out)
 {
 	static const char *const keys[] = {"access", "plugin", "authentication_string", "auth_or",
@@ -134,7 +135,9 @@ static void add_account_rows(struct strbuf *out)
 
 	strbuf_add(&select, "SELECT CONCAT(User, '@', Host) AS survey_account, MD5(CONCAT_WS('|'");
 	for (size_t i = 0; i < COUNT_OF(keys); i++)
-		strbuf_addf(&select, ", IFNULL(NULLIF(JSON_EXTRACT(Priv, '$.%s'), 'false'), '-')", keys[i]);
+		strbuf_addf(&select,
+			", IFNULL(NULLIF(NULLIF(JSON_EXTRACT(Priv, '$.%s'), 'false'), '%s'), '-')", keys[i],
+			str_eq(keys[i], "password_lifetime") ? "-1" : "0");
 	strbuf_add(&select, ")) AS digest FROM mysql.global_priv");
 	add_optional(out, strbuf_str(&select));
 	strbuf_free(&select);

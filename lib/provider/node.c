@@ -88,6 +88,7 @@ struct dialect_ctx node_ctx(const struct node *n)
 		.node = node_name(n),
 		.lock = n->lock,
 		.version = n->version,
+		.replication_user = n->conf->replication.user,
 		.schema_seen = n->schema_seen,
 	};
 }

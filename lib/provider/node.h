@@ -116,9 +116,10 @@ enum act MAY_WAIT node_set_event_scheduler(
 /* The names of the events that are enabled here, quoted and with their schema; in the arena. */
 enum act MAY_WAIT node_list_events(struct session *, struct arena *, int64_t deadline_us, const char ***ret,
 	int *ret_n, struct err *) MUSTCHECK;
-/* Of these, enables those that replication has disabled here; definer and character set are kept. Logged. */
+/* Enables these, whatever they are here; definer and character set are kept. Logged. Each that is done is
+ * NULL in the list from then on. REFUSED by the name of one that is not here, too. */
 enum act MAY_WAIT node_enable_events(
-	struct session *act, const char *const *names, int n, int64_t deadline_us, struct err *) MUSTCHECK;
+	struct session *act, const char **names, int n, int64_t deadline_us, struct err *) MUSTCHECK;
 enum act MAY_WAIT node_set_semi_sync_master(
 	struct session *, bool on, int64_t deadline_us, struct err *) MUSTCHECK;
 /* The accounts that the entries name (lib/model/accounts.h), flipd's own left out, with whether each is

@@ -34,6 +34,7 @@ static void fill_from_session(const struct session *s, struct facts *f)
 {
 	f->up = true;
 	f->taken_at_ms = clock_ms();
+	f->answered_at_us = clock_us();
 	f->id.boot_s = s->mark.server.boot_s;
 	str_copy(f->id.uuid, sizeof(f->id.uuid), s->mark.server.uuid);
 	str_copy(f->schema, sizeof(f->schema), s->node->schema);
@@ -46,6 +47,7 @@ static enum act MAY_WAIT gather(struct session *s, unsigned what, struct arena *
 	struct dialect_ctx ctx = session_ctx(s);
 	struct dialect_extra extra;
 	struct strbuf sql = {0};
+	int64_t asked_at_us = clock_us();
 
 	*ret = (struct facts){0};
 	ctx.schema_seen = seen;
@@ -67,6 +69,7 @@ static enum act MAY_WAIT gather(struct session *s, unsigned what, struct arena *
 	else
 		node_trx_recall(s->node, ret->sessions, ret->nsessions);
 	fill_from_session(s, ret);
+	ret->asked_at_us = asked_at_us;
 	ret->boots_read_only = note_boot(s->node, s->mark.server.boot_s, &extra);
 	return ACT_DONE;
 }

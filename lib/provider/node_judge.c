@@ -103,7 +103,7 @@ static bool split_line(struct piece line, struct piece *ret_list, char *object, 
 
 static bool granted(const char *lines, const char *schema, const char *object, const char *privilege)
 {
-	while (*lines) {
+	while (lines && *lines) {
 		size_t n = strcspn(lines, "\n");
 		struct piece list;
 		char on[300];

@@ -143,7 +143,10 @@ static void check_facts(const struct db_result *r)
 	if (x.error == 0)
 		check_position(&f.position);
 	assert(f.nchannels >= 0 && f.nchannels <= FACTS_CHANNELS_MAX);
-	assert(memchr(f.privileges, 0, sizeof(f.privileges)) && memchr(f.version, 0, sizeof(f.version)));
+	assert(memchr(f.default_filters, 0, sizeof(f.default_filters)) &&
+		memchr(f.version, 0, sizeof(f.version)));
+	for (int i = 0; i < f.nown; i++)
+		assert(memchr(f.own[i].host, 0, sizeof(f.own[i].host)));
 	for (int i = 0; i < f.nsessions; i++)
 		assert(memchr(f.sessions[i].info, 0, sizeof(f.sessions[i].info)));
 	for (int i = 0; i < f.nbypass; i++)

@@ -59,6 +59,16 @@ static void look_at_accounts(void)
 		f->nxa == 1);
 	admin(a, "XA ROLLBACK 'x'");
 	admin(a, "DROP EVENT app.e");
+	if (f->version_num >= 101100) { /* everybody has what PUBLIC has, by way of a role or not */
+		admin(a, "GRANT inner_role TO PUBLIC");
+		f = look(a, FACTS_ACCOUNTS);
+		CHECK(bypasses(f, "app") && !bypasses(f, "flipd") && !bypasses(f, "PUBLIC"));
+		admin(a, "REVOKE inner_role FROM PUBLIC");
+		admin(a, "GRANT READ ONLY ADMIN ON *.* TO PUBLIC");
+		CHECK(bypasses(look(a, FACTS_ACCOUNTS), "app"));
+		admin(a, "REVOKE READ ONLY ADMIN ON *.* FROM PUBLIC");
+		CHECK(!bypasses(look(a, FACTS_ACCOUNTS), "app"));
+	}
 
 	/* An account that may not look: the checks learn that, and the rest is there. */
 	struct session *poor = NULL;

@@ -257,6 +257,56 @@ def test_engines_and_primary_keys(pair):
     pair.quiet("primary_keys")
 
 
+def test_own_accounts(pair):
+    """Who logs in today may not tomorrow; where nobody may replicate from new there is no way back."""
+    pair.quiet("own_accounts")
+    password = pair.lab.passwords["repl"]
+    with only_there(pair.target, ["ALTER USER repl PASSWORD EXPIRE"], ["ALTER USER repl IDENTIFIED BY '%s'" % password]):
+        pair.speaks("own_accounts", "warn", "'repl'@'%' has expired", server="target", hint="without a way back")
+    with only_there(pair.target, ["ALTER USER repl ACCOUNT LOCK"], ["ALTER USER repl ACCOUNT UNLOCK"]):
+        pair.speaks("own_accounts", "warn", "'repl'@'%' is locked", server="target")
+    with only_there(pair.source, ["ALTER USER flipd WITH MAX_UPDATES_PER_HOUR 100000 PASSWORD EXPIRE INTERVAL 1 DAY"],
+                    ["ALTER USER flipd WITH MAX_UPDATES_PER_HOUR 0 PASSWORD EXPIRE DEFAULT"]):
+        pair.speaks("own_accounts", "warn", "'flipd'@'%' expires in 1", "100000 updates", server="source")
+    with changed(pair.target, "default_password_lifetime", 3):
+        pair.quiet("own_accounts")
+    pair.quiet("own_accounts")
+
+
+def test_connections_that_load_a_plugin_at_once(pair):
+    """Both sides are asked at the same time, by an account whose plugin this flipd has not needed before."""
+    password = pair.lab.passwords["flipd"]
+    there = ["INSTALL SONAME 'auth_ed25519'", "ALTER USER flipd IDENTIFIED VIA ed25519 USING PASSWORD('%s')" % password]
+    back = ["ALTER USER flipd IDENTIFIED BY '%s'" % password, "UNINSTALL SONAME 'auth_ed25519'"]
+    with only_there(pair.source, there, back), only_there(pair.target, there, back):
+        pair.speaks("connect", "ok", "source", "target")
+
+
+def test_privileges_for_a_scheduler_without_events(pair):
+    """The step events switches it off, whatever it has to run."""
+    with only_there(pair.target, ["REVOKE SUPER ON *.* FROM flipd"], ["GRANT SUPER ON *.* TO flipd"]):
+        pair.quiet("privileges")
+        with changed(pair.source, "event_scheduler", "ON"):
+            pair.speaks("privileges", "refuse", "SUPER", server="target", hint="GRANT SUPER ON *.* TO 'flipd'@'%'")
+    pair.quiet("privileges")
+
+
+def test_filters_that_wait(pair):
+    """The master replicates from nobody, and will leave this out as soon as it does."""
+    with changed(pair.source, "replicate_ignore_db", "elsewhere"):
+        pair.speaks("binlog_filters", "refuse", "Replicate_Ignore_DB=elsewhere", server="source", hint="my.cnf")
+        wait_for(lambda: not pair.flipd.state()["ready"]["target"], 10, "the background to see it")
+    pair.quiet("binlog_filters")
+
+
+def test_nobody_to_acknowledge(pair):
+    with changed(pair.target, "rpl_semi_sync_master_enabled", "ON"):
+        pair.speaks("semi_sync", "warn", "in vain", hint="rpl_semi_sync_slave_enabled = 1 on source")
+        with changed(pair.source, "rpl_semi_sync_slave_enabled", "ON"):
+            assert "in vain" not in pair.checks()["semi_sync"]["seen"]
+    pair.quiet("semi_sync")
+
+
 def test_a_flip_does_not_wait_for_them(pair):
     """Whatever the servers hold, a flip's preflight surveys them for 0.3 s at most, and says so."""
     answer = pair.flipd.flip("target")

@@ -542,6 +542,45 @@ def test_e9_events_move_along(scene):
             server.query("SET GLOBAL event_scheduler=OFF")
 
 
+def test_events_however_new_has_them(scene):
+    """What ran on old runs on new, as a seed or a hand left it there: disabled, enabled already, by a name that is
+    other bytes in its own character set, by a role. What new does not have is told."""
+    old, new = scene.set_out()
+    due = "ON SCHEDULE EVERY 1 DAY STARTS NOW() + INTERVAL 1 DAY DO SELECT 'ä'"
+    names = ["alike", "resting", "running", "gone", "lärm"]
+    with old.connect(charset="latin1") as maker:
+        maker.query("SET NAMES latin1 COLLATE latin1_german1_ci")
+        maker.query("CREATE ROLE keeper")
+        for name in names:
+            maker.query("CREATE %s EVENT app.`%s` %s" % ("DEFINER=keeper" if name == "lärm" else "", name, due))
+    scene.lab.sync(old)
+
+    def events(server):
+        return {e.pop("name"): e for e in server.query(
+            "SELECT name, status, definer, character_set_client AS charset, collation_connection AS collation, "
+            "HEX(body) AS body, CONVERT(body_utf8 USING utf8mb4) AS text FROM mysql.event WHERE db = 'app'")}
+    before = events(old)
+    assert sorted(before) == sorted(names) and "E4" in before["alike"]["body"], before
+    new.unlogged(["ALTER EVENT app.resting DISABLE", "ALTER EVENT app.running ENABLE", "DROP EVENT app.gone"])
+    as_seeded = events(new)
+    assert [as_seeded[n]["status"] for n in names[:3]] == ["SLAVESIDE_DISABLED", "DISABLED", "ENABLED"]
+    try:
+        scene.flipd()
+        document = scene.flip(new)
+        told = [w for w in document["warnings"] if w.startswith("the events of")]
+        assert len(told) == 1 and "`app`.`gone` is not there" in told[0], document["warnings"]
+        there = events(new)
+        assert {n: there[n]["status"] for n in there} == {n: "ENABLED" for n in names if n != "gone"}
+        for name in ("alike", "lärm"):
+            assert there[name] == before[name]
+        scene.lab.sync(new)
+        assert {e["status"] for n, e in events(old).items() if n != "gone"} == {"SLAVESIDE_DISABLED"}, events(old)
+    finally:
+        for name in names:
+            scene.master.query("DROP EVENT IF EXISTS app.`%s`" % name)
+        scene.master.query("DROP ROLE keeper")
+
+
 def test_events_run_on_one_side_and_hardly_rest(scene):
     """One that is due every second, over flips there and back: it runs on the master only, and no run is missing for
     longer than a second more than it waits for anyway."""

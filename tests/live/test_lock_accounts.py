@@ -82,8 +82,8 @@ def test_the_plan_shows_it(scene):
     texts = [(s["name"], s["server"], s["text"]) for s in
              scene.daemon.ctl("plan", "lab", "--to", new.name).json["steps"] if "ALTER USER" in s["text"]]
     assert [(name, server) for name, server, _ in texts] == [("events", old.name), ("finish", old.name)]
-    assert texts[0][2].endswith("sql_log_bin=0 FOR ALTER USER IF EXISTS 'legacy'@'%' ACCOUNT LOCK"), texts
-    assert texts[1][2].endswith("sql_log_bin=0 FOR ALTER USER IF EXISTS 'legacy'@'%' ACCOUNT UNLOCK"), texts
+    assert texts[0][2].endswith("sql_log_bin=0 FOR ALTER USER IF EXISTS `legacy`@`%` ACCOUNT LOCK"), texts
+    assert texts[1][2].endswith("sql_log_bin=0 FOR ALTER USER IF EXISTS `legacy`@`%` ACCOUNT UNLOCK"), texts
     assert not locked(old)
 
 
@@ -102,6 +102,22 @@ def test_without_the_privilege(scene):
     scene.stack.callback(lambda: scene.master.query("REVOKE CREATE USER ON *.* FROM 'flipd'@'%'"))
     scene.lab.sync(old)
     scene.flip(new)
+
+
+def test_an_account_of_an_odd_name(scene):
+    """A name is not a string: a backslash in it is one in every sql_mode."""
+    old, new = scene.set_out()
+    old.query("CREATE USER `o'back\\slash ü`@`10.99.%` IDENTIFIED BY 'x'")
+    scene.stack.callback(lambda: scene.master.query("DROP USER `o'back\\slash ü`@`10.99.%`"))
+    scene.may_lock_accounts(old)
+    scene.flipd(defaults={"sessions": {"lock_accounts": ["o'back\\slash ü"]}})
+    check = scene.daemon.ctl("check", "lab", "--to", new.name).json
+    bypass = next(c for c in check["checks"] if c["name"] == "bypass")
+    assert "no account of" not in bypass["seen"], bypass
+    document = scene.flip(new)
+    assert "1 accounts locked" in step(document, "events")["detail"]
+    assert old.value("SELECT COUNT(*) FROM mysql.global_priv WHERE User LIKE 'o_back%' AND "
+                     "JSON_VALUE(Priv, '$.account_locked') = 1") == 0
 
 
 def test_locked_by_somebody_else(scene):

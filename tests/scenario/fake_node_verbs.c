@@ -179,7 +179,7 @@ enum act node_list_events(struct session *s, struct arena *a, int64_t deadline_u
 }
 
 enum act node_enable_events(
-	struct session *s, const char *const *names, int n, int64_t deadline_us, struct err *err)
+	struct session *s, const char **names, int n, int64_t deadline_us, struct err *err)
 {
 	struct stmt *m = stmt_new(OP_EVENTS_ON);
 

@@ -116,6 +116,8 @@ int op_facts(struct stmt *m)
 
 	*f = (struct facts){.up = true,
 		.taken_at_ms = vtime_us() / 1000,
+		.asked_at_us = vtime_us(),
+		.answered_at_us = vtime_us(),
 		.version_num = 101119,
 		.is_mariadb = true,
 		.wall_ms = vtime_wall_ms(),
@@ -141,8 +143,7 @@ int op_facts(struct stmt *m)
 	str_copy(f->slave_exec_mode, sizeof(f->slave_exec_mode), "STRICT");
 	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
 	str_copy(f->schema, sizeof(f->schema), "flipd");
-	str_copy(f->privileges, sizeof(f->privileges),
-		"GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION");
+	f->privileges = "GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION";
 	if (s->link.there)
 		fill_channel(s, f);
 	fill_row(s, f);

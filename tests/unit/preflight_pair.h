@@ -86,8 +86,7 @@ static inline void pair_facts(struct facts *f, uint32_t server_id, const char *h
 	str_copy(f->slave_skip_errors, sizeof(f->slave_skip_errors), "OFF");
 	str_copy(f->slave_exec_mode, sizeof(f->slave_exec_mode), "STRICT");
 	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
-	str_copy(f->privileges, sizeof(f->privileges),
-		"GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION");
+	f->privileges = "GRANT ALL PRIVILEGES ON *.* TO `flipd`@`%` WITH GRANT OPTION";
 	str_copy(f->position.file, sizeof(f->position.file), "binlog.000007");
 	f->position.pos = 4711;
 }

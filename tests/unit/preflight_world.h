@@ -131,6 +131,7 @@ enum act node_facts(struct session *s, unsigned what, struct arena *arena, int64
 	else
 		*ret = w.pair->replica[0];
 	ret->taken_at_ms = clock_ms();
+	ret->asked_at_us = ret->answered_at_us = clock_us();
 	if (s->seat == (int)w.pair->in.to && w.row_looks-- <= 0)
 		ret->flip_row_id[0] = '\0';
 	if (what == FACTS_CORE)

@@ -100,6 +100,11 @@ CHANGE(filter_rds_and_more)
 		"Replicate_Wild_Ignore_Table=mysql.rds\\_%,a.%");
 }
 
+CHANGE(filter_waits)
+{
+	str_copy(p->old->default_filters, sizeof(p->old->default_filters), "Replicate_Ignore_DB=logs");
+}
+
 CHANGE(filter_replica)
 {
 	str_copy(pair_channel(&p->replica[0], p->old, p->old_conf)->filters, 512, "Replicate_Do_DB=shop");
@@ -151,6 +156,8 @@ static const struct pair_case replication[] = {
 		"SET GLOBAL replicate_"},
 	{"binlog_filters", filter_rds, CHECK_OK, '-', "no filters", NULL},
 	{"binlog_filters", filter_rds_and_more, CHECK_REFUSE, 'n', "a.%", "STOP SLAVE"},
+	{"binlog_filters", filter_waits, CHECK_REFUSE, 'o',
+		"will replicate, and then leaves changes out: Repl", "out of its my.cnf"},
 	{"binlog_filters", filter_replica, CHECK_WARN, 'r', "Replicate_Do_DB=shop", "on reports"},
 	{"binlog_filters", down_old, CHECK_SKIP, 'o', "does not answer", NULL},
 	{"lag", lag_status, CHECK_WARN, 'n', "7000 ms behind by its status", "drain, at most 30 s"},
@@ -162,6 +169,14 @@ static const struct pair_case replication[] = {
 	{"delay", no_channel, CHECK_SKIP, 'n', "does not replicate", NULL},
 	{"delay", down_new, CHECK_SKIP, 'n', "does not answer", NULL},
 };
+
+/* As the watcher polls: both asked at once, old answered last. */
+static void looked_together(struct pair *p)
+{
+	p->new->asked_at_us = p->old->asked_at_us = 1000000;
+	p->new->answered_at_us = 1000400;
+	p->old->answered_at_us = 1000900;
+}
 
 CHANGE(by_file)
 {
@@ -184,6 +199,23 @@ CHANGE(errant_domain)
 	set_gtid(p, &p->new->position.binlog_state, "0-O-100,0-N-50,7-N-3");
 }
 
+/* Not old's, not new's own. */
+CHANGE(errant_foreign)
+{
+	set_gtid(p, &p->new->position.binlog_state, "0-O-100,0-N-50,0-9-101");
+}
+
+CHANGE(errant_foreign_looked_later)
+{
+	errant_foreign(p);
+	looked_together(p);
+}
+
+CHANGE(foreign_history)
+{
+	set_gtid(p, &p->new->position.binlog_state, "0-O-100,0-N-50,0-9-20");
+}
+
 CHANGE(above)
 {
 	set_gtid(p, &p->new->position.slave_pos, "0-O-120");
@@ -192,7 +224,7 @@ CHANGE(above)
 CHANGE(above_looked_later)
 {
 	set_gtid(p, &p->new->position.slave_pos, "0-O-120");
-	p->new->taken_at_ms = p->old->taken_at_ms + 1;
+	looked_together(p);
 }
 
 /* A flip to old proved more than the log that old still shows. */
@@ -246,6 +278,9 @@ static const struct pair_case gtids[] = {
 	{"gtid", by_file_errant, CHECK_WARN, 'n', "3 transactions of its own", "mysqlbinlog"},
 	{"gtid", errant, CHECK_REFUSE, 'n', "3 transactions of its own that", "seed"},
 	{"gtid", errant_domain, CHECK_REFUSE, 'n', "the first 7-", "preflight: {gtid: warn}"},
+	{"gtid", errant_foreign, CHECK_REFUSE, 'n', "lacks, up to 0-9-101", "seed"},
+	{"gtid", errant_foreign_looked_later, CHECK_OK, 'n', "within what", NULL},
+	{"gtid", foreign_history, CHECK_OK, 'n', "within what", NULL},
 	{"gtid", above, CHECK_REFUSE, 'n', "-120, above 0-", "compare the data"},
 	{"gtid", executed_before, CHECK_OK, 'n', "within what", NULL},
 	{"gtid", above_looked_later, CHECK_OK, 'n', "within what", NULL},
@@ -313,6 +348,19 @@ CHANGE(semi_new_alone)
 {
 	p->new->semi_sync_master = true;
 	p->new->semi_sync_timeout_ms = 4000;
+	p->old->semi_sync_slave = true;
+}
+
+CHANGE(semi_new_alone_later)
+{
+	semi_new_alone(p);
+	p->old->semi_sync_slave = false;
+}
+
+CHANGE(semi_replica_acknowledges)
+{
+	semi_new_alone_later(p);
+	p->replica[0].semi_sync_slave = true;
 }
 
 CHANGE(semi_old_alone)
@@ -345,6 +393,9 @@ static const struct pair_case connections[] = {
 		"RESET SLAVE 'flipd_reverse' ALL"},
 	{"channels", down_new, CHECK_SKIP, 'n', "does not answer", NULL},
 	{"semi_sync", semi_new_alone, CHECK_WARN, 'n', "would wait 4000 ms", "step events"},
+	{"semi_sync", semi_new_alone_later, CHECK_WARN, '-', "waits 4000 ms in vain",
+		"rpl_semi_sync_slave_enabled = 1"},
+	{"semi_sync", semi_replica_acknowledges, CHECK_WARN, 'n', "would wait 4000 ms", "step events"},
 	{"semi_sync", semi_old_alone, CHECK_WARN, 'o', "wait up to 10000 ms",
 		"rpl_semi_sync_slave_enabled = 1"},
 	{"semi_sync", semi_both_alone, CHECK_WARN, '-', "would wait 4000 ms", "step events"},

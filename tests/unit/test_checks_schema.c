@@ -29,7 +29,7 @@ CHANGE(refused)
 
 static void may(struct facts *f, const char *what)
 {
-	str_copy(f->privileges, sizeof(f->privileges), what);
+	f->privileges = what;
 }
 
 CHANGE(blind)
@@ -100,6 +100,17 @@ CHANGE(local_differ)
 	pair_put(p->new_survey, SURVEY_ACCOUNT, "monitoring@%", "79", 0);
 }
 
+CHANGE(definer_role)
+{
+	pair_put(p->new_survey, SURVEY_DEFINER, "keeper", "", 0);
+	pair_put(p->new_survey, SURVEY_ACCOUNT, "keeper@", "73", 0);
+}
+
+CHANGE(definer_role_missing)
+{
+	pair_put(p->new_survey, SURVEY_DEFINER, "keeper", "", 0);
+}
+
 CHANGE(definer_missing)
 {
 	pair_put(p->new_survey, SURVEY_DEFINER, "gone@localhost", "", 0);
@@ -151,6 +162,8 @@ static const struct pair_case cases[] = {
 	{"accounts", password_differs, CHECK_WARN, 'n', "app@% differs", "SHOW GRANTS"},
 	{"accounts", grants_differ, CHECK_WARN, 'n', "grants of app@% differ", "SHOW GRANTS"},
 	{"accounts", local_differ, CHECK_OK, '-', "2 accounts", NULL},
+	{"accounts", definer_role, CHECK_OK, '-', "are on", NULL},
+	{"accounts", definer_role_missing, CHECK_WARN, 'n', "keeper", "1449"},
 	{"accounts", definer_missing, CHECK_WARN, 'n', "gone@localhost", "1449"},
 	{"accounts", plugin_missing, CHECK_WARN, 'n', "ed25519", "INSTALL SONAME"},
 	{"accounts", accounts_unseen, CHECK_SKIP, '-', "may not see the accounts", NULL},

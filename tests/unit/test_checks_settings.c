@@ -139,6 +139,11 @@ CHANGE(crowded)
 	pair_set(p->old, "Threads_connected", "149");
 }
 
+CHANGE(full)
+{
+	pair_set(p->new, "Threads_connected", "152");
+}
+
 CHANGE(own_limit)
 {
 	pair_set(p->new, "own_max_user_connections", "3");
@@ -146,7 +151,7 @@ CHANGE(own_limit)
 
 CHANGE(no_spare)
 {
-	str_copy(p->old->privileges, sizeof(p->old->privileges), "GRANT PROCESS ON *.* TO `flipd`@`%`");
+	p->old->privileges = "GRANT PROCESS ON *.* TO `flipd`@`%`";
 }
 
 CHANGE(no_spare_but_port)
@@ -241,6 +246,7 @@ static const struct pair_case cases[] = {
 	{"capacity", too_many_clients, CHECK_WARN, 'n', "400 connections", "max_connections = 410"},
 	{"spare_connection", NULL, CHECK_OK, '-', "12 of 151", NULL},
 	{"spare_connection", crowded, CHECK_WARN, 'o', "149 of 151", "SET GLOBAL max_connections"},
+	{"spare_connection", full, CHECK_REFUSE, 'n', "152 of 151", "SET GLOBAL max_connections"},
 	{"spare_connection", own_limit, CHECK_WARN, 'n', "may have 3 sessions", "ALTER USER"},
 	{"spare_connection", no_spare, CHECK_WARN, 'o', "cannot come back", "CONNECTION ADMIN"},
 	{"spare_connection", no_spare_but_port, CHECK_OK, '-', "one more", NULL},

@@ -70,6 +70,7 @@ static struct facts *read_facts(struct db_result *r, struct dialect_extra *x)
 	d->read_facts(r, arena, f, x);
 	f->sessions = NULL;
 	f->bypass = NULL;
+	f->privileges = f->privileges ? xstrdup(f->privileges) : NULL; /* the caller's */
 	arena_free(arena);
 	db_result_free(r);
 	return f;
@@ -99,6 +100,7 @@ static void test_hello_by_role(void **state)
 	(void)state;
 
 	d->hello(&ctx, SESSION_LOCK, &b);
+	has(&b, "SET NAMES utf8mb4; ");
 	has(&b, "wait_timeout=86400");
 	has(&b, "SET SESSION sql_log_bin=0");
 	strbuf_free(&b);
@@ -247,13 +249,14 @@ static void test_read_core(void **state)
 	struct db_result *origin = answer(grants, "origin", "CONFIG", "value", "ON", NULL);
 	struct db_result *core = answer(origin, "wall_ms", "1700000000123", "version", "10.11.19-MariaDB-log",
 		"hostname", "h", "port", "3306", "server_id", "4294967295", "read_only", "1", "binlog_state",
-		"0-1-5,0-2-7", "binlog_pos", "0-2-7", "slave_pos", "", "current_pos", "0-2-7", NULL);
+		"0-1-5,0-2-7", "binlog_pos", "0-2-7", "slave_pos", "", "current_pos", "0-2-7", "flush_log",
+		"3", NULL);
 	struct facts *f = read_facts(answer(core, "File", "bin.000003", "Position", "329", NULL), &x);
 	(void)state;
 
 	assert_string_equal(f->position.file, "bin.000003");
 	assert_int_equal(f->position.pos, 329);
-	assert_true(f->read_only && f->is_mariadb);
+	assert_true(f->read_only && f->is_mariadb && f->flush_log_full);
 	assert_int_equal(f->version_num, 101119);
 	assert_int_equal(f->id.server_id, 4294967295u);
 	assert_int_equal(f->position.binlog_state.n, 2);
@@ -262,6 +265,7 @@ static void test_read_core(void **state)
 	assert_int_equal(f->nbypass, -1);
 	assert_true(x.origin_read && x.boots == 1 && x.error == 0);
 	assert_string_equal(f->privileges, "GRANT RELOAD ON *.* TO `flipd`@`%`\n");
+	free((char *)f->privileges);
 	free(f);
 }
 
@@ -395,10 +399,10 @@ static void test_accounts(void **state)
 	strbuf_free(&b);
 	d->accounts_lock(&ctx, a, 2, true, &b);
 	is(&b, "SET STATEMENT max_statement_time=1.000, lock_wait_timeout=1, sql_log_bin=0 FOR ALTER USER IF "
-	       "EXISTS 'legacy'@'%', 'o''clock'@'10.1.%' ACCOUNT LOCK");
+	       "EXISTS `legacy`@`%`, `o'clock`@`10.1.%` ACCOUNT LOCK");
 	d->accounts_lock(&ctx, a, 1, false, &b);
 	is(&b, "SET STATEMENT max_statement_time=1.000, lock_wait_timeout=1, sql_log_bin=0 FOR ALTER USER IF "
-	       "EXISTS 'legacy'@'%' ACCOUNT UNLOCK");
+	       "EXISTS `legacy`@`%` ACCOUNT UNLOCK");
 	d->read_account(r, 0, &read);
 	assert_string_equal(read.user, "legacy");
 	assert_string_equal(read.host, "%");

@@ -119,20 +119,67 @@ static void test_granted(void **state)
 	struct facts *f = xcalloc(1, sizeof(*f));
 
 	(void)state;
-	str_copy(f->privileges, sizeof(f->privileges),
-		"GRANT PROCESS, SHOW VIEW ON *.* TO `f`@`%`\nGRANT SELECT ON `app`.* TO `f`@`%`\n");
+	f->privileges = "GRANT PROCESS, SHOW VIEW ON *.* TO `f`@`%`\nGRANT SELECT ON `app`.* TO `f`@`%`\n";
 	assert_true(node_judge_granted(f, "SHOW VIEW"));
 	assert_false(node_judge_granted(f, "SELECT"));
 	assert_false(node_judge_granted(f, "TRIGGER"));
-	str_copy(f->privileges, sizeof(f->privileges), "GRANT ALL PRIVILEGES ON *.* TO `f`@`%`");
+	f->privileges = "GRANT ALL PRIVILEGES ON *.* TO `f`@`%`";
 	assert_true(node_judge_granted(f, "TRIGGER"));
 	free(f);
 }
 
+/* SHOW GRANTS shows what PUBLIC and roles may, too: flipd's own lines can come after a grant for each of many
+ * schemas. */
+static void test_many_grants(void **state)
+{
+	struct strbuf schemas = {0};
+	struct arena *arena = arena_new();
+	struct facts *f = arena_alloc(arena, sizeof(*f));
+	struct dialect_extra x;
+	struct db_result *r;
+	(void)state;
+
+	for (int i = 0; i < 400; i++)
+		strbuf_addf(&schemas, "GRANT SELECT ON `tenant_%d`.* TO PUBLIC\n", i);
+	strbuf_add(&schemas, "GRANT TRIGGER ON *.* TO `flipd`@`%`");
+	r = list(NULL, "Grants for flipd@%", "", strbuf_str(&schemas), "-", NULL);
+	d->read_facts(r, arena, f, &x);
+	assert_true(node_judge_granted(f, "TRIGGER"));
+	assert_false(node_judge_granted(f, "SELECT"));
+	db_result_free(r);
+	strbuf_free(&schemas);
+	arena_free(arena);
+}
+
+/* Of a server that follows nobody yet. */
+static void test_default_filters(void **state)
+{
+	struct arena *arena = arena_new();
+	struct facts *f = arena_alloc(arena, sizeof(*f));
+	struct db_result *r = list(NULL, "default_filters", "Replicate_Ignore_DB", "1", "logs", NULL);
+	struct dialect_extra x;
+	struct strbuf asked = {0};
+	(void)state;
+
+	d->facts(&ctx, FACTS_CORE, &asked);
+	assert_non_null(strstr(strbuf_str(&asked), "@@global.replicate_ignore_db AS Replicate_Ignore_DB"));
+	assert_non_null(strstr(strbuf_str(&asked), "@@global.replicate_rewrite_db"));
+	strbuf_free(&asked);
+	d->facts(&(struct dialect_ctx){.schema = "flipd", .cluster = "c", .version = 100622}, FACTS_CORE,
+		&asked);
+	assert_null(strstr(strbuf_str(&asked), "replicate_rewrite_db"));
+	strbuf_free(&asked);
+	d->read_facts(r, arena, f, &x);
+	assert_string_equal(f->default_filters, "Replicate_Ignore_DB=logs");
+	db_result_free(r);
+	arena_free(arena);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_text), cmocka_unit_test(test_read),
-		cmocka_unit_test(test_settings), cmocka_unit_test(test_granted)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_many_grants),
+		cmocka_unit_test(test_default_filters), cmocka_unit_test(test_text),
+		cmocka_unit_test(test_read), cmocka_unit_test(test_settings), cmocka_unit_test(test_granted)};
 
 	return cmocka_run_group_tests_name("dialect_survey", tests, NULL, NULL);
 }

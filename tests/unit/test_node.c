@@ -104,7 +104,7 @@ static enum act judge(const char *grants, int version, unsigned events, const ch
 {
 	struct facts *f = xcalloc(1, sizeof(*f));
 
-	str_copy(f->privileges, sizeof(f->privileges), grants);
+	f->privileges = grants;
 	str_copy(f->schema, sizeof(f->schema), schema);
 	str_copy(f->current_user, sizeof(f->current_user), "flipd@%");
 	f->version_num = version;
