@@ -52,6 +52,8 @@ struct watched;
 /* args.name as a cluster; -ENOENT, or -EINVAL for a group (flips of groups are not there yet). */
 int command_cluster(const struct request *, struct watched **ret, struct err *) MUSTCHECK;
 int command_side(const struct request *, const char *key, int *ret_side, struct err *) MUSTCHECK;
+/* What opens sessions and tries things does not while a flip does so too: -EBUSY. */
+int command_not_in_flip(const struct request *, const struct watched *, struct err *) MUSTCHECK;
 /* Adds a value's text to *ret and frees it. */
 void command_answer(struct strbuf *ret, struct wire *);
 /* A flip of which no more is known than a row says: everything else is empty or null. */

@@ -1,4 +1,4 @@
-/* commands_servers: check, plan and prepare ask the servers; history and show ask the journal. */
+/* commands_servers: check and plan ask the servers; history and show ask the journal. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,14 +12,11 @@
 #include "lib/base/log.h"
 
 #define CHECK_LIMIT_MS 60000
-#define PREPARE_LIMIT_MS 30000
-#define FIRST_LOOK_MS 5000
 #define HISTORY_LIMIT 50
 #define HISTORY_MOST 1000
 #define HISTORY_BYTES ((size_t)8 << 20) /* older flips are left out past this */
 
-/* A check opens sessions and tries things: not while a flip does so too. */
-static int not_in_flip(const struct request *r, const struct watched *w, struct err *err)
+int command_not_in_flip(const struct request *r, const struct watched *w, struct err *err)
 {
 	if (w->run && w->run->active)
 		return err_set(err, -EBUSY, "%s: %s %s is under way: %s again when it has ended", w->name,
@@ -52,7 +49,7 @@ int command_check(struct request *r, struct strbuf *ret, struct err *err)
 	if (code == 0)
 		code = command_side(r, "to", &to, err);
 	if (code == 0)
-		code = not_in_flip(r, w, err);
+		code = command_not_in_flip(r, w, err);
 	if (code != 0)
 		return code;
 	struct live *live = live_use(w);
@@ -89,83 +86,6 @@ int command_plan(struct request *r, struct strbuf *ret, struct err *err)
 		return command_failed(err);
 	command_answer(ret, plan);
 	return 0;
-}
-
-/* prepare */
-
-static void set_lines(struct wire *o, const char *key, const char *text)
-{
-	struct wire *lines = wire_set_array(o, key);
-
-	while (*text) {
-		size_t len = strcspn(text, "\n");
-		if (len)
-			wire_add_strf(lines, "%.*s", (int)len, text);
-		text += len + (text[len] == '\n');
-	}
-}
-
-static int MAY_WAIT prepare_on(struct cluster_server *master, struct err *err)
-{
-	int64_t deadline = clock_us() + PREPARE_LIMIT_MS * 1000;
-	struct session *session;
-
-	if (cluster_session(master, SESSION_ACT, deadline, &session, err) < 0)
-		return command_failed(err);
-	enum act act = node_prepare(session, deadline, err);
-	session_close(session);
-	return act == ACT_DONE ? 0 : command_failed(err);
-}
-
-/* Right after a start nobody has looked yet. */
-static void MAY_WAIT await_polls(struct cluster *c)
-{
-	int64_t deadline = clock_us() + FIRST_LOOK_MS * 1000;
-
-	while (c->side[CONF_SOURCE].polls == 0 || c->side[CONF_TARGET].polls == 0) {
-		if (fiber_cond_wait(&c->polled, deadline) < 0)
-			return;
-	}
-}
-
-int command_prepare(struct request *r, struct strbuf *ret, struct err *err)
-{
-	struct watched *w;
-	int code = command_cluster(r, &w, err);
-
-	if (code == 0)
-		code = not_in_flip(r, w, err);
-	if (code < 0)
-		return code;
-	struct live *live = live_use(w);
-	await_polls(live->cluster);
-	enum cluster_master m = cluster_master(live->cluster);
-	if (m > CLUSTER_MASTER_TARGET) {
-		(void)err_set(err, -EIO, "%s: no single side takes writes (%s): nothing can be created",
-			live->cluster->conf->name, cluster_master_why(m));
-		live_done(live);
-		return err->code;
-	}
-	struct cluster_server *master = &live->cluster->side[m];
-	bool missing = !master->facts.schema_present, dry_run = wire_get_bool(r->args, "dry_run");
-	struct strbuf text = {0};
-	if (missing)
-		node_prepare_text(master->node, &text);
-	if (missing && !dry_run)
-		code = prepare_on(master, err);
-	if (code == 0) {
-		struct wire *o = wire_object();
-		wire_set_str(o, "cluster", live->cluster->conf->name);
-		wire_set_str(o, "server", master->conf->name);
-		wire_set_bool(o, "missing", missing);
-		wire_set_bool(o, "done", !dry_run);
-		set_lines(o, "statements", strbuf_str(&text));
-		command_answer(ret, o);
-	}
-	strbuf_free(&text);
-	cluster_poke(live->cluster);
-	live_done(live);
-	return code;
 }
 
 /* history, show */

@@ -43,8 +43,7 @@ static void hello_settings(enum session_role role, struct strbuf *out)
 {
 	strbuf_addf(out,
 		"SET NAMES utf8mb4; SET SESSION autocommit=1, max_statement_time=0, lock_wait_timeout=1, "
-		"innodb_lock_wait_timeout=1, "
-		"wait_timeout=%d, time_zone='+00:00', "
+		"innodb_lock_wait_timeout=1, wait_timeout=%d, time_zone='+00:00', "
 		"sql_mode='STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'; ",
 		role == SESSION_LOCK ? 86400 : 3600);
 	if (role == SESSION_LOCK || role == SESSION_REAPER)
@@ -447,4 +446,5 @@ const struct dialect dialect_mariadb = {
 	.heartbeat = mariadb_heartbeat,
 	.prepare_look = mariadb_prepare_look,
 	.prepare = mariadb_prepare,
+	.create_account = mariadb_create_account,
 };

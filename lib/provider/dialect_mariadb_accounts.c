@@ -4,6 +4,8 @@
  * (4151) and leaves those that there are; SET STATEMENT sql_log_bin=0 keeps it out of the binlog and the GTID
  * state; behind FLUSH TABLES WITH READ LOCK it runs out of its time (1969).
  */
+#include <string.h>
+
 #include "lib/base/str.h"
 #include "lib/io/db.h"
 #include "lib/model/accounts.h"
@@ -53,4 +55,34 @@ void mariadb_accounts_lock(const struct dialect_ctx *ctx, const struct facts_acc
 		db_quote_name(out, accounts[i].host);
 	}
 	strbuf_addf(out, " ACCOUNT %s", lock ? "LOCK" : "UNLOCK");
+}
+
+static const struct {
+	const char *privileges, *table; /* of flipd's schema; NULL: everywhere */
+} uses[] = {
+	[NODE_FOR_PROBE] = {"SELECT, INSERT, UPDATE", "probe"},
+	[NODE_FOR_HEARTBEAT] = {"SELECT, INSERT, UPDATE", "heartbeat"},
+	[NODE_FOR_REPLICATION] = {"REPLICATION SLAVE", NULL},
+};
+
+/* IDENTIFIED BY takes nothing but a quoted string; flipd's sessions read a backslash as an escape. */
+void mariadb_create_account(const struct dialect_ctx *ctx, enum node_use use, const struct conf_account *a,
+	bool mask, const char *separator, struct strbuf *out)
+{
+	strbuf_add(out, "CREATE USER IF NOT EXISTS ");
+	db_quote_name(out, a->user);
+	strbuf_add(out, "@'%' IDENTIFIED BY ");
+	db_quote_text(out, mask ? "***" : a->password);
+	strbuf_addf(out, "%sGRANT %s ON ", separator, uses[use].privileges);
+	if (uses[use].table) {
+		db_quote_name(out, ctx->schema);
+		strbuf_addf(out, ".`%s`", uses[use].table);
+	} else {
+		strbuf_add(out, "*.*");
+	}
+	strbuf_add(out, " TO ");
+	db_quote_name(out, a->user);
+	strbuf_add(out, "@'%'");
+	if (strchr(separator, '\n'))
+		strbuf_add(out, separator);
 }

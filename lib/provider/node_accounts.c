@@ -1,4 +1,7 @@
-/* node_accounts: accounts of a server that are locked for a flip, and unlocked after it. */
+/* node_accounts: accounts of a server: locked for a flip and unlocked after it; created where they are
+ * missing. */
+#include <stdio.h>
+
 #include "lib/base/arena.h"
 #include "lib/model/accounts.h"
 #include "lib/provider/node_priv.h"
@@ -52,4 +55,25 @@ void node_accounts_text(
 	struct dialect_ctx ctx = node_ctx(n);
 
 	n->dialect->accounts_lock(&ctx, accounts, count, lock, out);
+}
+
+enum act node_create_account(struct session *s, enum node_use use, const struct conf_account *a,
+	int64_t deadline_us, struct err *err)
+{
+	struct dialect_ctx ctx = session_ctx(s);
+	struct strbuf sql = {0};
+
+	s->node->dialect->create_account(&ctx, use, a, false, "; ", &sql);
+	char what[160];
+
+	(void)snprintf(what, sizeof(what), "creating the account %s", a->user);
+	return node_tell(s, &sql, what, deadline_us, err);
+}
+
+void node_create_account_text(
+	const struct node *n, enum node_use use, const struct conf_account *a, struct strbuf *out)
+{
+	struct dialect_ctx ctx = node_ctx(n);
+
+	n->dialect->create_account(&ctx, use, a, true, ";\n", out);
 }
