@@ -14,6 +14,13 @@
 
 #define ER_CON_COUNT_ERROR 1040
 
+/* By number: the text is in the server's language. With TLS the library has one of its own, before the
+ * server's: "... error cannot be verified: 1040 - Too many connections". */
+static bool is_full(const struct err *e)
+{
+	return e->sql_errno == ER_CON_COUNT_ERROR || strstr(e->message, ": 1040 - ");
+}
+
 void judge_connect(const struct check_input *in, struct check_out *out)
 {
 	const struct checks_side side[2] = {checks_old(in), checks_new(in)};
@@ -28,8 +35,7 @@ void judge_connect(const struct check_input *in, struct check_out *out)
 		}
 		check_say(out, CHECK_REFUSE, name, AT " does not answer: %s", AT_OF(side[i]),
 			checks_reason(&side[i], side[i].error));
-		/* By number: the text is in the server's language. */
-		if (side[i].error->sql_errno == ER_CON_COUNT_ERROR) {
+		if (is_full(side[i].error)) {
 			check_hint(out,
 				"raise max_connections on %s, or give flipd a way in of its own: "
 				"extra_port (see the check spare_connection)",

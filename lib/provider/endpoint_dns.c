@@ -278,22 +278,32 @@ static enum act MAY_WAIT attempt(
 	return failed && !*ret_settled ? ACT_REFUSED : act;
 }
 
-/* It points back: does it still when what the server may have read before has been carried out? */
-static enum act MAY_WAIT outlast(
-	struct endpoint *ep, enum conf_side to, int64_t deadline_us, bool *ret_settled, struct err *err)
+/* It points back: does it still when what the server may have read before has been carried out? The update is
+ * sent once more: who takes updates knows, a secondary may not yet. Looked at only where nothing comes back.
+ */
+static enum act MAY_WAIT outlast(struct endpoint *ep, enum conf_side to, int64_t deadline_us, struct err *err)
 {
 	bool in_time = clock_us() + LATE_MS * 1000 < deadline_us;
-	int r = in_time ? fiber_sleep_ms(LATE_MS) : -ETIMEDOUT;
+	int r = in_time ? fiber_sleep_ms(LATE_MS) : -ETIMEDOUT, rcode = -1;
+	struct err again = {0};
+	bool settled;
 
 	if (r < 0) {
 		(void)err_set(err, r, "%s points back, but an update that had no answer may still come",
 			ep->record.conf->rr_name);
 		return ACT_UNKNOWN;
 	}
-	enum act act = settle(ep, to, deadline_us, ret_settled, err);
+	enum act act = swap(ep, other_side(to), to, ep->record.conf->ttl_s, dns_record_share(deadline_us, 2),
+		&rcode, &again);
+	if (act == ACT_REFUSED && rcode == RCODE_NXRRSET)
+		act = ACT_DONE;
+	if (act != ACT_DONE && again.code != -ECANCELED)
+		act = settle(ep, to, deadline_us, &settled, &again);
 	if (act == ACT_DONE)
 		ep->may_come[other_side(to)] = false;
-	return act;
+	else
+		dns_record_also(err, &again);
+	return act == ACT_DONE ? act : ACT_UNKNOWN;
 }
 
 static enum act MAY_WAIT dns_switch_to(struct endpoint *ep, const struct provider_ctx *ctx, enum conf_side to,
@@ -309,7 +319,7 @@ static enum act MAY_WAIT dns_switch_to(struct endpoint *ep, const struct provide
 		err_clear(&why);
 		act = attempt(ep, to, deadline_us, &settled, &why);
 		if (act == ACT_DONE && back && ep->may_come[other_side(to)])
-			act = outlast(ep, to, deadline_us, &settled, &why);
+			act = outlast(ep, to, deadline_us, &why);
 	}
 	if (act == ACT_DONE)
 		return act;

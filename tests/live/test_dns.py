@@ -312,10 +312,10 @@ def test_reply_lost_after_the_effect(named, live, proxy, mode):
     assert named.ask("db." + ZONE) == ["b1." + ZONE]
     if mode == "tamper":
         assert "signed wrong" in raw.message, raw
-    line = live("switch:source", servers=[p], deadline="2000")
+    line = live("switch:source", servers=[p], deadline="4000")
     assert line.act == "DONE" and line.message == "", line
     assert named.ask("db." + ZONE) == ["a1." + ZONE]
-    assert p.messages == 2
+    assert p.messages == 3  # the way back sends it once more after a second
 
 
 def test_update_that_was_never_delivered_is_sent_again(named, live, proxy):
@@ -397,7 +397,8 @@ def test_secondary_lags_then_shows(named, live, make_lab):
         secondary.thaw()
     assert line.act == "UNKNOWN" and at(secondary) in line.message and line.ms <= 800, line
     assert live("switch:source", servers=[secondary]).act == "REFUSED"
-    assert live("switch:source", servers=[secondary, named]).act == "DONE"
+    line = live("switch:source", servers=[secondary, named], deadline="4000")
+    assert line.act == "DONE", line
 
 
 def test_authorities_from_the_zone(named, live):

@@ -18,6 +18,16 @@ CHANGE(old_full)
 	p->error[p->in.from].sql_errno = 1040;
 }
 
+static void old_full_tls(struct pair *p)
+{
+	old_full(p);
+	err_set(&p->error[p->in.from], -EIO,
+		"connecting as flipd: TLS/SSL error: Received error packet before completion of TLS "
+		"handshake. "
+		"The authenticity of the following error cannot be verified: 1040 - Zu viele Verbindungen");
+	p->error[p->in.from].sql_errno = 2026;
+}
+
 CHANGE(new_down)
 {
 	p->new->up = false;
@@ -186,6 +196,7 @@ static const struct pair_case servers[] = {
 	{"connect", old_down, CHECK_REFUSE, 'o', "does not answer: connect: Connection refused",
 		"start the server"},
 	{"connect", old_full, CHECK_REFUSE, 'o', "Zu viele Verbindungen", "raise max_connections"},
+	{"connect", old_full_tls, CHECK_REFUSE, 'o', "Zu viele Verbindungen", "raise max_connections"},
 	{"connect", new_down, CHECK_REFUSE, 'n', "does not answer: connect: timed out", "start the server"},
 	{"connect", replica_down, CHECK_WARN, 'r', "reports 10.1.0.7:3306", "goes on without reports"},
 	{"clock_skew", clock_ahead, CHECK_WARN, 'n', "5000 ms ahead of", "chrony"},
