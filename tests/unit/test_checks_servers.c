@@ -18,7 +18,7 @@ CHANGE(old_full)
 	p->error[p->in.from].sql_errno = 1040;
 }
 
-static void old_full_tls(struct pair *p)
+CHANGE(old_full_tls)
 {
 	old_full(p);
 	err_set(&p->error[p->in.from], -EIO,
