@@ -387,6 +387,9 @@ class Series:
             print("---- %s\n%s" % (server.log, server.process.log_tail(8) if server.process else ""))
             if server.running:
                 print(server.query("SELECT @@read_only, @@gtid_binlog_state, @@gtid_slave_pos"))
+                for session in server.query("SELECT ID, USER, COMMAND, TIME_MS, STATE, LEFT(INFO, 120) AS INFO FROM "
+                                            "information_schema.PROCESSLIST WHERE COMMAND<>'Sleep'"):
+                    print(session)
                 print(server.replica_status())
 
     def close(self):
