@@ -241,18 +241,21 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 		hold_word(f, v[i]);
 }
 
-/* Whether it answers at this very moment. The session may have gone with a restart, which shows only now. */
-static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct node_proof *ret)
+/* Whether it answers at this very moment. The session may have gone with a restart, which shows only now.
+ * *ret_came: it let flipd log in, so it is there, whatever became of the question. */
+static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct node_proof *ret, bool *ret_came)
 {
 	int64_t end = flip_deadline(WORD_LAST_MS);
 
 	for (int i = 0; i < WORD_TRIES && (i < 2 || clock_us() < end); i++) {
 		struct err ignored = {0};
+		bool there = s->reaper && session_alive(s->reaper);
 
 		if (sess_open(f, s, SESSION_REAPER, end, &ignored) < 0) { /* refused, perhaps by chance */
 			(void)fiber_sleep_ms(WORD_AGAIN_MS);
 			continue;
 		}
+		*ret_came = *ret_came || !there;
 		if (node_prove(s->reaper, flip_deadline(WORD_LAST_MS), ret, &ignored) == ACT_DONE)
 			return true;
 	}
@@ -268,13 +271,17 @@ static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct nod
 bool MAY_WAIT look_word_holds(struct flip *f, const struct look_side *v, struct err *err)
 {
 	struct node_proof p;
+	bool came = false, seen = !v->seen.up && answers_now(f, v->side, &p, &came);
 
-	if (v->seen.up || !answers_now(f, v->side, &p))
+	if (!seen && !came)
 		return true;
-	if (p.read_only && (v->answered || f->word_doubts++ >= WORD_DOUBTS_MOST))
+	bool closed = seen && p.read_only;
+	if ((closed && v->answered) || ((closed || !seen) && f->word_doubts++ >= WORD_DOUBTS_MOST))
 		return true;
 	err_set(err, -EAGAIN, "%s answers again, %s", v->side->server->conf->name,
-		p.read_only ? "closed" : "open to writes");
+		closed ? "closed"
+		: seen ? "open to writes"
+		       : "but not whether it is closed");
 	err_server(err, v->side->server->conf->name);
 	return false;
 }
