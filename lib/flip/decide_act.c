@@ -230,6 +230,10 @@ static enum decide_next MAY_WAIT act_roll_back_blind(
 {
 	struct err err = {0};
 
+	/* An earlier life may have revoked the intent by a word: then new was permitted, and may be back. */
+	if (f->recovered && f->revoked && !l->old_view.seen.writable &&
+		!look_word_holds(f, &l->new_view, &err))
+		return decide_failed(f, "old is not opened beside new", &err);
 	if (open_old(f, l, &err) < 0)
 		return decide_failed(f, "old could not be opened", &err);
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;

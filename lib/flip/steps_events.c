@@ -195,6 +195,11 @@ static int MAY_WAIT semi_sync_back(struct flip *f, struct err *err)
 {
 	int rc = 0;
 
+	/* It would turn it off again. */
+	if (f->semi_sync_changed && f->recovered && f->new_side.out_of_reach)
+		return err_set(err, -EHOSTUNREACH,
+			"%s: an earlier life's sessions are not seen gone: semi-sync waits for that",
+			f->new_side.server->conf->name);
 	if (f->semi_sync_changed)
 		rc = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
 	if (f->semi_sync_changed && rc == 0)
