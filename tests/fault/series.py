@@ -11,6 +11,8 @@ import threading
 import time
 from collections import Counter
 
+import pymysql
+
 from tests.fault.openings import Openings
 from tests.lab import places
 from tests.lab.checker import check
@@ -194,7 +196,24 @@ class Series:
         def ended():
             flip = self.newest()
             return flip if flip["state"] in ("ended", "stuck") else None
-        return wait_for(ended, timeout, "the recovered flip to end")
+        try:
+            return wait_for(ended, timeout, "the recovered flip to end")
+        except LabError:
+            self.describe_locks()  # now: whoever holds them may let go when the test ends
+            raise
+
+    def describe_locks(self):
+        for server in self.lab.servers.values():
+            for what in ("SELECT ID, USER, COMMAND, TIME_MS, STATE, LEFT(INFO, 150) AS INFO FROM "
+                         "information_schema.PROCESSLIST",
+                         "SELECT trx_id, trx_state, trx_started, trx_mysql_thread_id, trx_query, trx_tables_locked, "
+                         "trx_rows_locked, trx_operation_state FROM information_schema.INNODB_TRX",
+                         "SELECT * FROM information_schema.INNODB_LOCK_WAITS",
+                         "SELECT lock_id, lock_trx_id, lock_mode, lock_table, lock_index, lock_data FROM "
+                         "information_schema.INNODB_LOCKS"):
+                print("---- %s: %s" % (server.name, what[:60]))
+                for row in server.query(what) if server.running else ():
+                    print(row)
 
     def outlives(self, timeout=30):
         """Whether flipd lives on until its newest flip has ended."""
@@ -261,18 +280,33 @@ class Series:
         """Gives a function that makes the applier of new stand still as long as this lasts: it waits for the end of a
         transaction that holds the row with the flip's marker and the gaps of the writers' next rows. (A table lock can
         deadlock with the applier's own threads.)"""
-        connection = self.new.connect()
+        new, over, watchers = self.new, threading.Event(), []
+        connection = new.connect()
         statements = ["SELECT * FROM flipd.flips FOR UPDATE",
                       "SELECT seq FROM app.log WHERE writer IN (0, 1, 2, 3, 4) AND seq > 1000000000 FOR UPDATE"]
+
+        def let_go_when_open():
+            """It came too late: new is opened all the same, and everybody who writes there would wait for its end."""
+            with contextlib.suppress(pymysql.Error), contextlib.closing(new.connect()) as look, look.cursor() as cursor:
+                while not over.wait(0.02):
+                    cursor.execute("SELECT @@global.read_only=0 AS open")
+                    if cursor.fetchone()[0] == 1:
+                        connection.rollback()
+                        return
 
         def hold():
             with connection.cursor() as cursor:
                 for text in statements:
                     cursor.execute(text)
+            watchers.append(threading.Thread(target=let_go_when_open))
+            watchers[-1].start()
         try:
             connection.begin()
             yield hold
         finally:
+            over.set()
+            for watcher in watchers:
+                watcher.join()
             connection.close()
 
     @contextlib.contextmanager
