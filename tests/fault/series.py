@@ -276,10 +276,10 @@ class Series:
     # Faults.
 
     @contextlib.contextmanager
-    def applier_to_hold(self):
+    def applier_to_hold(self, kept=False):
         """Gives a function that makes the applier of new stand still as long as this lasts: it waits for the end of a
         transaction that holds the row with the flip's marker and the gaps of the writers' next rows. (A table lock can
-        deadlock with the applier's own threads.)"""
+        deadlock with the applier's own threads.) kept: also when new is opened meanwhile, by a hand."""
         new, over, watchers = self.new, threading.Event(), []
         connection = new.connect()
         statements = ["SELECT * FROM flipd.flips FOR UPDATE",
@@ -298,8 +298,9 @@ class Series:
             with connection.cursor() as cursor:
                 for text in statements:
                     cursor.execute(text)
-            watchers.append(threading.Thread(target=let_go_when_open))
-            watchers[-1].start()
+            if not kept:
+                watchers.append(threading.Thread(target=let_go_when_open))
+                watchers[-1].start()
         try:
             connection.begin()
             yield hold

@@ -77,7 +77,7 @@ def standing(series, stand, stopped):
     log = series.log_end()
     with contextlib.ExitStack() as stack:
         held = stand in ("fenced", "intent")
-        hold = stack.enter_context(series.applier_to_hold()) if held and not stopped else None
+        hold = stack.enter_context(series.applier_to_hold(kept=True)) if held and not stopped else None
         child = series.flip()
 
         def at_gate():
