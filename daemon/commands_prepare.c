@@ -14,7 +14,7 @@
 #define ACCOUNTS_MOST 4
 
 struct need {
-	enum node_use use;
+	enum grants_use use;
 	const struct conf_account *account;
 };
 
@@ -48,7 +48,7 @@ static bool same_user(const struct conf_account *a, const struct conf_account *b
 
 /* An account that is looked for already, flipd's own, or one whose password nobody knows is left out. */
 static void want(
-	struct prepare *p, struct need *list, int *n, enum node_use use, const struct conf_account *a)
+	struct prepare *p, struct need *list, int *n, enum grants_use use, const struct conf_account *a)
 {
 	if (!a->user || !a->password || same_user(a, &p->master->conf->account))
 		return;
@@ -85,10 +85,10 @@ static int MAY_WAIT find_missing(struct prepare *p, struct err *err)
 	int n = 0, code = 0;
 
 	p->schema = !p->master->facts.schema_present;
-	want(p, list, &n, NODE_FOR_PROBE, &conf->policy.fence_probe);
-	want(p, list, &n, NODE_FOR_HEARTBEAT, &conf->policy.heartbeat_account);
-	want(p, list, &n, NODE_FOR_REPLICATION, &conf->side[CONF_SOURCE].replication);
-	want(p, list, &n, NODE_FOR_REPLICATION, &conf->side[CONF_TARGET].replication);
+	want(p, list, &n, GRANTS_FOR_PROBE, &conf->policy.fence_probe);
+	want(p, list, &n, GRANTS_FOR_HEARTBEAT, &conf->policy.heartbeat_account);
+	want(p, list, &n, GRANTS_FOR_REPLICATION, &conf->side[CONF_SOURCE].replication);
+	want(p, list, &n, GRANTS_FOR_REPLICATION, &conf->side[CONF_TARGET].replication);
 	for (int i = 0; i < n && code == 0; i++)
 		code = look_for(p, &list[i], err);
 	return code;

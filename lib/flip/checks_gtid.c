@@ -9,9 +9,6 @@
 
 #include "lib/base/str.h"
 
-#define GTID_FMT "%" PRIu32 "-%" PRIu32 "-%" PRIu64
-#define GTID_OF(g) (g)->domain, (g)->server, (g)->seq
-
 /* What old has executed: its log's state, and what flips to it proved beyond that. */
 static void executed(const struct check_input *in, struct gtid_list *ret)
 {
@@ -72,7 +69,9 @@ static void judge_foreign(const struct check_input *in, bool by_file, struct che
 	struct gtid_list known;
 
 	executed(in, &known);
-	for (int i = 0; i < state->n && old_seen_last(&old, &new); i++) {
+	if (!old_seen_last(&old, &new))
+		return;
+	for (int i = 0; i < state->n; i++) {
 		const struct gtid *g = &state->v[i], *same = gtid_find(&known, g->domain, g->server);
 		const struct gtid *last = same ? same : gtid_find_domain(&known, g->domain);
 
@@ -88,8 +87,7 @@ static void judge_foreign(const struct check_input *in, bool by_file, struct che
 		AT_OF(new), AT_OF(old), checks_list_text(&found));
 	check_hint(out,
 		"find them with mysqlbinlog on %s: repeat on %s what is wanted, then seed %s anew; if they "
-		"mean "
-		"nothing, lower the check with preflight: {gtid: warn}",
+		"mean nothing, lower the check with preflight: {gtid: warn}",
 		new.conf->name, old.conf->name, new.conf->name);
 }
 

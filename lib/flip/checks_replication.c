@@ -315,8 +315,7 @@ void judge_semi_sync(const struct check_input *in, struct check_out *out)
 	if (new.facts->semi_sync_master && !old.facts->semi_sync_slave && !replica_acknowledges(in)) {
 		check_say(out, CHECK_WARN, old.conf->name,
 			AT " does not acknowledge (rpl_semi_sync_slave_enabled=0), nor does a replica: after "
-			   "the "
-			   "flip a commit on %s waits %" PRId64 " ms in vain",
+			   "the flip a commit on %s waits %" PRId64 " ms in vain",
 			AT_OF(old), new.conf->name, new.facts->semi_sync_timeout_ms);
 		check_hint(out,
 			"SET GLOBAL rpl_semi_sync_slave_enabled = 1 on %s and in its my.cnf, or turn "

@@ -15,13 +15,13 @@
 #define STALE_MS 100  /* how old a look at new may be when old opens on its strength */
 #define BLIND_MS 5000 /* how long a roll back waits for a new side out of reach, old being open already */
 
-/* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
- * tried again until settle_timeout, with applications served meanwhile. */
 static void endpoints_back(void *arg)
 {
 	(void)runner_undo(arg, "endpoints");
 }
 
+/* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
+ * tried again until settle_timeout, with applications served meanwhile. */
 static bool MAY_WAIT undo_settings(struct flip *f)
 {
 	const struct step_state *st = &f->st[step_index("endpoints")];
@@ -300,10 +300,9 @@ enum decide_next MAY_WAIT decide_stuck(struct flip *f, const struct recover_deci
 			flip_warn(f, "%s is out of reach: %s", name, err_text(&v[i]->err));
 		else if (v[i]->beyond)
 			flip_warn(f,
-				"%s has %llu transactions of its own that the other side lacks, from "
-				"%u-%u-%llu on",
-				name, (unsigned long long)v[i]->beyond, v[i]->first.domain,
-				v[i]->first.server, (unsigned long long)v[i]->first.seq);
+				"%s has %llu transactions of its own that the other side lacks, "
+				"from " GTID_FMT " on",
+				name, (unsigned long long)v[i]->beyond, GTID_OF(&v[i]->first));
 	}
 	err_set(&err, -EIO, "%s", d->why);
 	err_hint(&err, "see what both servers show, mend it, then: flipctl resolve %s", f->conf->name);

@@ -291,10 +291,12 @@ void accounts_replay(struct flip *, const struct wire *);
 /* Whoever walks through old's fence by that name is locked out by now. */
 bool accounts_shut(const struct flip *, const char *user);
 
-/* steps_open.c */
+/* steps_endpoints.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);
 /* Connections opened, so that the switch finds them; 0, or why an endpoint before_open is out of reach. */
 int MAY_WAIT endpoints_warm(struct flip *, struct err *);
+
+/* steps_open.c */
 int64_t budget_left_ms(const struct flip *);		  /* of max_blackout; at least 1 */
 void goal_of(const struct flip *, struct node_goal *ret); /* the final position */
 void goal_at(const struct flip *, const struct facts_position *of_old, struct node_goal *ret);

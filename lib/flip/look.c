@@ -64,14 +64,12 @@ static int MAY_WAIT look_row(struct flip *f, struct flip_side *s, struct look_si
 	return 0;
 }
 
-static bool tell_short(struct flip *f, struct look_side *v)
+static void hint_short(struct flip *f, struct look_side *v)
 {
 	err_hint(&v->err,
 		"it was restored, or lost the end of its log in a crash; if the other side has everything, "
-		"say: "
-		"flipctl resolve %s --side %s --as dead",
+		"say: flipctl resolve %s --side %s --as dead",
 		f->conf->name, conf_side_name(v->side->side));
-	return true;
 }
 
 /*
@@ -89,7 +87,8 @@ static bool log_is_short(struct flip *f, struct look_side *v, const struct facts
 		return false;
 	err_set(&v->err, -ESTALE, "%s: its log does not hold the journaled position %s",
 		v->side->server->conf->name, gtid_format(&base->binlog_state, text, sizeof(text)));
-	return tell_short(f, v);
+	hint_short(f, v);
+	return true;
 }
 
 static void judge_side(struct flip *f, struct look_side *v)
@@ -190,10 +189,9 @@ static void compare_logs(struct flip *f, struct look *l)
 	if (!o->seen.up || o->seen.writable || !n->seen.up || !f->fence_journaled ||
 		jn_phase(f) == RECOVER_OPENED || !(lost = lost_by_old(f, l)))
 		return;
-	err_set(&o->err, -ESTALE, "%s: its log lacks %u-%u-%llu of its own, which %s has",
-		o->side->server->conf->name, lost->domain, lost->server, (unsigned long long)lost->seq,
-		n->side->server->conf->name);
-	(void)tell_short(f, o);
+	err_set(&o->err, -ESTALE, "%s: its log lacks " GTID_FMT " of its own, which %s has",
+		o->side->server->conf->name, GTID_OF(lost), n->side->server->conf->name);
+	hint_short(f, o);
 	o->seen = (struct recover_side){0};
 	o->side->out_of_reach = true;
 }

@@ -86,10 +86,9 @@ static int MAY_WAIT prove_old_unmoved(struct flip *f, struct err *err)
 		"anew from %s",
 		o->server->conf->name, f->new_side.server->conf->name);
 	return err_set(err, -ESTALE,
-		"%s has %llu transactions after the final position, from %u-%u-%llu on: it is kept out of "
-		"replication",
-		o->server->conf->name, (unsigned long long)beyond, first.domain, first.server,
-		(unsigned long long)first.seq);
+		"%s has %llu transactions after the final position, from " GTID_FMT " on: it is kept out "
+		"of replication",
+		o->server->conf->name, (unsigned long long)beyond, GTID_OF(&first));
 }
 
 void way_back(const struct flip *f, struct node_follow *ret)

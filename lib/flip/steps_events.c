@@ -193,20 +193,17 @@ static int MAY_WAIT scheduler_back(struct flip *f, struct err *err)
 
 static int MAY_WAIT semi_sync_back(struct flip *f, struct err *err)
 {
-	int rc = 0;
-
-	/* It would turn it off again. */
-	if (f->semi_sync_changed && f->recovered && f->new_side.out_of_reach)
+	if (!f->semi_sync_changed)
+		return 0;
+	if (f->recovered && f->new_side.out_of_reach) /* they would turn it off again */
 		return err_set(err, -EHOSTUNREACH,
 			"%s: an earlier life's sessions are not seen gone: semi-sync waits for that",
 			f->new_side.server->conf->name);
-	if (f->semi_sync_changed)
-		rc = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
-	if (f->semi_sync_changed && rc == 0)
-		rc = flip_rc(
-			node_set_semi_sync_master(f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), err),
-			err);
-	return rc;
+	int rc = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
+	return rc < 0 ? rc
+		      : flip_rc(node_set_semi_sync_master(
+					f->new_side.act, true, flip_deadline(ROUND_TRIP_MS), err),
+				err);
 }
 
 /* A fence is taken back and drain waits anew, perhaps for long: old's events run meanwhile, and nobody is

@@ -126,6 +126,17 @@ void grants_schema_text(const char *schema, const char *separator, struct strbuf
 
 #define OWN_SCHEMA "flipd"
 
+const struct grants_least *grants_least(enum grants_use use)
+{
+	static const struct grants_least least[] = {
+		[GRANTS_FOR_PROBE] = {"SELECT, INSERT, UPDATE", "probe"},
+		[GRANTS_FOR_HEARTBEAT] = {"SELECT, INSERT, UPDATE", "heartbeat"},
+		[GRANTS_FOR_REPLICATION] = {"REPLICATION SLAVE", NULL},
+	};
+
+	return &least[use];
+}
+
 static void add_user(struct strbuf *out, const char *user)
 {
 	strbuf_addf(out, "CREATE USER IF NOT EXISTS '%s'@'%%' IDENTIFIED BY 'PASSWORD_OF_%s';\n", user, user);
@@ -159,10 +170,13 @@ static void mariadb_text(struct strbuf *out)
 	add_own_grants(out);
 	/* The server grants nothing on a table that is not there (1146). */
 	grants_schema_text(OWN_SCHEMA, ";\n", out);
+	const struct grants_least *probe = grants_least(GRANTS_FOR_PROBE);
 	add_user(out, "flipd_probe");
-	strbuf_add(out, "GRANT SELECT, INSERT, UPDATE ON `" OWN_SCHEMA "`.`probe` TO 'flipd_probe'@'%';\n");
+	strbuf_addf(out, "GRANT %s ON `" OWN_SCHEMA "`.`%s` TO 'flipd_probe'@'%%';\n", probe->privileges,
+		probe->table);
 	add_user(out, "repl");
-	strbuf_add(out, "GRANT REPLICATION SLAVE ON *.* TO 'repl'@'%';\n");
+	strbuf_addf(
+		out, "GRANT %s ON *.* TO 'repl'@'%%';\n", grants_least(GRANTS_FOR_REPLICATION)->privileges);
 }
 
 static const struct {

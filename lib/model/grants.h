@@ -31,6 +31,12 @@ struct grants_need {
 
 /* The rows for MariaDB, 10.5 and later. */
 const struct grants_need *grants_needs(int *ret_n);
+/* What an account beside flipd's own is for, and the least that it takes. */
+enum grants_use { GRANTS_FOR_PROBE, GRANTS_FOR_HEARTBEAT, GRANTS_FOR_REPLICATION };
+struct grants_least {
+	const char *privileges, *table; /* of flipd's own schema; NULL: everywhere */
+};
+const struct grants_least *grants_least(enum grants_use);
 /* CREATE statements of flipd's schema and tables, separated by separator. */
 void grants_schema_text(const char *schema, const char *separator, struct strbuf *out);
 

@@ -6,12 +6,18 @@
 #ifndef MODEL_GTID_H
 #define MODEL_GTID_H
 
+#include <inttypes.h>
+
 #include "lib/base/base.h"
 
 struct gtid {
 	uint32_t domain, server;
 	uint64_t seq;
 };
+
+/* One as people write it: printf("from " GTID_FMT, GTID_OF(&g)). */
+#define GTID_FMT "%" PRIu32 "-%" PRIu32 "-%" PRIu64
+#define GTID_OF(g) (g)->domain, (g)->server, (g)->seq
 
 #define GTID_MAX 64
 struct gtid_list {

@@ -126,7 +126,7 @@ struct dialect {
 	void (*prepare_look)(const struct dialect_ctx *, struct strbuf *); /* found, writable */
 	void (*prepare)(const struct dialect_ctx *, const char *separator, struct strbuf *);
 	/* mask: the password is written *** */
-	void (*create_account)(const struct dialect_ctx *, enum node_use, const struct conf_account *,
+	void (*create_account)(const struct dialect_ctx *, enum grants_use, const struct conf_account *,
 		bool mask, const char *separator, struct strbuf *);
 };
 
@@ -165,8 +165,8 @@ int mariadb_read_survey(const struct db_result *, struct arena *, struct survey 
 void mariadb_sessions(const struct dialect_ctx *, struct strbuf *);
 void mariadb_accounts(const struct dialect_ctx *, const struct conf_list *entries, struct strbuf *);
 void mariadb_read_account(const struct db_result *, int row, struct facts_account *ret);
-void mariadb_create_account(const struct dialect_ctx *, enum node_use, const struct conf_account *, bool mask,
-	const char *separator, struct strbuf *);
+void mariadb_create_account(const struct dialect_ctx *, enum grants_use, const struct conf_account *,
+	bool mask, const char *separator, struct strbuf *);
 void mariadb_accounts_lock(
 	const struct dialect_ctx *, const struct facts_account *, int n, bool lock, struct strbuf *);
 int mariadb_read_channel(const struct db_result *, struct facts_channel *ret);

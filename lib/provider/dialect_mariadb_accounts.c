@@ -9,6 +9,7 @@
 #include "lib/base/str.h"
 #include "lib/io/db.h"
 #include "lib/model/accounts.h"
+#include "lib/model/grants.h"
 #include "lib/provider/dialect.h"
 
 /* Letter case counts in users, whatever the collation of the session. */
@@ -57,26 +58,20 @@ void mariadb_accounts_lock(const struct dialect_ctx *ctx, const struct facts_acc
 	strbuf_addf(out, " ACCOUNT %s", lock ? "LOCK" : "UNLOCK");
 }
 
-static const struct {
-	const char *privileges, *table; /* of flipd's schema; NULL: everywhere */
-} uses[] = {
-	[NODE_FOR_PROBE] = {"SELECT, INSERT, UPDATE", "probe"},
-	[NODE_FOR_HEARTBEAT] = {"SELECT, INSERT, UPDATE", "heartbeat"},
-	[NODE_FOR_REPLICATION] = {"REPLICATION SLAVE", NULL},
-};
-
 /* IDENTIFIED BY takes nothing but a quoted string; flipd's sessions read a backslash as an escape. */
-void mariadb_create_account(const struct dialect_ctx *ctx, enum node_use use, const struct conf_account *a,
+void mariadb_create_account(const struct dialect_ctx *ctx, enum grants_use use, const struct conf_account *a,
 	bool mask, const char *separator, struct strbuf *out)
 {
+	const struct grants_least *least = grants_least(use);
+
 	strbuf_add(out, "CREATE USER IF NOT EXISTS ");
 	db_quote_name(out, a->user);
 	strbuf_add(out, "@'%' IDENTIFIED BY ");
 	db_quote_text(out, mask ? "***" : a->password);
-	strbuf_addf(out, "%sGRANT %s ON ", separator, uses[use].privileges);
-	if (uses[use].table) {
+	strbuf_addf(out, "%sGRANT %s ON ", separator, least->privileges);
+	if (least->table) {
 		db_quote_name(out, ctx->schema);
-		strbuf_addf(out, ".`%s`", uses[use].table);
+		strbuf_addf(out, ".`%s`", least->table);
 	} else {
 		strbuf_add(out, "*.*");
 	}

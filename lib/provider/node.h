@@ -13,6 +13,7 @@
 #include "lib/base/err.h"
 #include "lib/model/conf.h"
 #include "lib/model/facts.h"
+#include "lib/model/grants.h"
 #include "lib/model/survey.h"
 
 struct node;
@@ -230,13 +231,12 @@ enum act MAY_WAIT node_heartbeat(struct session *, uint64_t lock_session, int64_
 enum act MAY_WAIT node_prepare(struct session *act, int64_t deadline_us, struct err *) MUSTCHECK;
 /* The statements node_prepare would run, one a line. */
 void node_prepare_text(const struct node *, struct strbuf *);
-enum node_use { NODE_FOR_PROBE, NODE_FOR_HEARTBEAT, NODE_FOR_REPLICATION }; /* what an account is for */
 /* Creates it at every host with the least that its use takes. REFUSED 1227 and the like: flipd may not. */
-enum act MAY_WAIT node_create_account(struct session *act, enum node_use, const struct conf_account *,
+enum act MAY_WAIT node_create_account(struct session *act, enum grants_use, const struct conf_account *,
 	int64_t deadline_us, struct err *) MUSTCHECK;
 /* The statements for that, one a line, without the password. */
 void node_create_account_text(
-	const struct node *, enum node_use, const struct conf_account *, struct strbuf *);
+	const struct node *, enum grants_use, const struct conf_account *, struct strbuf *);
 
 /* The way old gets to new, tried on demand (experiment E5c): a named connection at new's present end, delayed
  * by the maximum, IO thread only; removed after. DONE: old can reach new and log in. */

@@ -57,7 +57,7 @@ void node_accounts_text(
 	n->dialect->accounts_lock(&ctx, accounts, count, lock, out);
 }
 
-enum act node_create_account(struct session *s, enum node_use use, const struct conf_account *a,
+enum act node_create_account(struct session *s, enum grants_use use, const struct conf_account *a,
 	int64_t deadline_us, struct err *err)
 {
 	struct dialect_ctx ctx = session_ctx(s);
@@ -71,7 +71,7 @@ enum act node_create_account(struct session *s, enum node_use use, const struct 
 }
 
 void node_create_account_text(
-	const struct node *n, enum node_use use, const struct conf_account *a, struct strbuf *out)
+	const struct node *n, enum grants_use use, const struct conf_account *a, struct strbuf *out)
 {
 	struct dialect_ctx ctx = node_ctx(n);
 
