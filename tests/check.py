@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Runs the test suites one after another, prints each one's seconds, and closes with `N passed, N failed`.
+"""Runs the test suites one after another, prints each one's seconds, and closes with `N passed, N failed`. A test that was
+skipped has not passed: it counts as failed.
 
 A suite is a command; its tests are counted from what its runner prints (cmocka, pytest, or our own
 `N passed, N failed` line). A suite that exits non-zero without counting a failure counts as one failed.
@@ -12,7 +13,7 @@ import sys
 import time
 
 COUNTS = [
-    re.compile(r"^(?:\S+: )?(\d+) passed, (\d+) failed(?:, \d+ skipped)?$", re.M),
+    re.compile(r"^(?:\S+: )?(\d+) passed, (\d+) failed$", re.M),
 ]
 
 
@@ -21,11 +22,11 @@ def count(text):
     passed = failed = 0
     for m in re.finditer(r"^\[  PASSED  \] (\d+) test", text, re.M):
         passed += int(m.group(1))
-    for m in re.finditer(r"^\[  FAILED  \] \S*:? ?(\d+) test", text, re.M):
+    for m in re.finditer(r"^\[  (?:FAILED|SKIPPED) \s*\] \S*:? ?(\d+) test", text, re.M):
         failed += int(m.group(1))
     m = re.search(r"^(?:=+ )?((?:\d+ \w+,? ?)+)in [\d.]+s", text, re.M)
     if m:  # pytest's last line
-        for n, word in re.findall(r"(\d+) (passed|failed|error|errors)", m.group(1)):
+        for n, word in re.findall(r"(\d+) (passed|failed|errors?|skipped|xfailed|xpassed)", m.group(1)):
             if word == "passed":
                 passed += int(n)
             else:

@@ -83,3 +83,16 @@ def test_the_schema_is_missing(scene):
     made = prepare(scene, "--yes")
     assert made.code == 0, made
     assert old.value("SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA='flipd'") == 3, text
+
+
+def test_who_is_there_cannot_be_seen(scene):
+    """Then nobody is said to be missing, and the check says what flipd may not see."""
+    old = set_out(scene)
+    run(old, ["REVOKE SELECT ON mysql.global_priv FROM 'flipd'@'%'"])
+    scene.stack.callback(lambda: run(scene.master, ["GRANT SELECT ON mysql.global_priv TO 'flipd'@'%'"]))
+    scene.daemon.stop()
+    scene.daemon.start()
+    shown = prepare(scene, "--dry-run").json
+    assert (shown["missing"], shown["statements"]) == (False, []), shown
+    check = scene.daemon.ctl("check", "lab", "--to", scene.standby.name).json
+    assert "mysql.global_priv" in named_check(check, "bypass")["seen"], check
