@@ -4,6 +4,7 @@
 
 #include <ftw.h>
 #include <setjmp.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -59,6 +60,18 @@ static void run(void (*fn)(void *arg), void *arg)
 	loop_run();
 	in_fiber = false;
 	assert_int_equal(fiber_count(), 0);
+}
+
+/* By somebody else's hand, while no journal is open. */
+static inline void by_hand(const char *sql)
+{
+	sqlite3 *db;
+	char *message = NULL;
+
+	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
+	if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
+		fail_msg("%s: %s", sql, message);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
 static inline struct journal *open_journal(void)

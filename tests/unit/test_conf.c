@@ -10,27 +10,7 @@
 
 #include "lib/base/str.h"
 #include "lib/model/conf.h"
-
-#define ACCOUNTS "defaults: {user: flipd, password: own, replication: {user: repl, password: rp}}\n"
-#define SIDES "source: {host: a}, target: {host: b}"
-
-static struct conf *loaded(int r, struct conf *conf, struct conf_errors *errors)
-{
-	if (r < 0)
-		fail_msg("%s", errors->v[0]);
-	assert_int_equal(errors->n, 0);
-	conf_errors_free(errors);
-	return conf;
-}
-
-static struct conf *load(const char *text)
-{
-	struct conf_errors errors;
-	struct conf *conf = NULL;
-	int r = conf_load_text(text, strlen(text), "t.yaml", &conf, &errors);
-
-	return loaded(r, conf, &errors);
-}
+#include "tests/unit/conf_text.h"
 
 /* Every value as INTERFACES.md section 2 has it. */
 static void policy_defaults(void **state)

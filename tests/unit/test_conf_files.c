@@ -15,9 +15,7 @@
 
 #include "lib/base/str.h"
 #include "lib/model/conf.h"
-
-#define ACCOUNTS "defaults: {user: flipd, password: own, replication: {user: repl, password: rp}}\n"
-#define SIDES "source: {host: a}, target: {host: b}"
+#include "tests/unit/conf_text.h"
 
 static char dir[] = "/tmp/flipd-test-conf-XXXXXX";
 
@@ -59,24 +57,6 @@ static void write_file(const char *name, const char *text)
 	assert_non_null(f);
 	assert_int_equal(fwrite(text, 1, strlen(text), f), strlen(text));
 	assert_int_equal(fclose(f), 0);
-}
-
-static struct conf *loaded(int r, struct conf *conf, struct conf_errors *errors)
-{
-	if (r < 0)
-		fail_msg("%s", errors->v[0]);
-	assert_int_equal(errors->n, 0);
-	conf_errors_free(errors);
-	return conf;
-}
-
-static struct conf *load(const char *text)
-{
-	struct conf_errors errors;
-	struct conf *conf = NULL;
-	int r = conf_load_text(text, strlen(text), "t.yaml", &conf, &errors);
-
-	return loaded(r, conf, &errors);
 }
 
 static struct conf *load_file(void)

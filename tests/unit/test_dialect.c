@@ -13,6 +13,7 @@
 #include "lib/base/str.h"
 #include "lib/io/db.h"
 #include "lib/provider/dialect.h"
+#include "tests/unit/text_has.h"
 
 static const struct dialect *const d = &dialect_mariadb;
 static const struct dialect_ctx ctx = {.schema = "flipd",
@@ -21,24 +22,6 @@ static const struct dialect_ctx ctx = {.schema = "flipd",
 	.lock = "flipd.it's",
 	.version = 101119,
 	.server_id = 2};
-
-static void has(const struct strbuf *b, const char *what)
-{
-	if (!strstr(strbuf_str(b), what))
-		fail_msg("\"%s\" is not in:\n%s", what, strbuf_str(b));
-}
-
-static void lacks(const struct strbuf *b, const char *what)
-{
-	if (strstr(strbuf_str(b), what))
-		fail_msg("\"%s\" is in:\n%s", what, strbuf_str(b));
-}
-
-static void is(struct strbuf *b, const char *what)
-{
-	assert_string_equal(strbuf_str(b), what);
-	strbuf_free(b);
-}
 
 /* --- answers by hand --- */
 

@@ -10,6 +10,7 @@
 #include "lib/base/clock.h"
 #include "lib/io/fiber.h"
 #include "lib/io/loop.h"
+#include "tests/unit/in_loop.h"
 
 static char trace[256];
 
@@ -31,20 +32,6 @@ static int teardown(void **state)
 	assert_int_equal(fiber_count(), 0);
 	loop_free();
 	return 0;
-}
-
-static void run(void (*fn)(void *), void *arg)
-{
-	struct fiber *f = fiber_spawn("main", fn, arg);
-
-	loop_run();
-	assert_true(fiber_done(f));
-	fiber_join(f);
-}
-
-static int64_t in_ms(int64_t ms)
-{
-	return clock_us() + ms * 1000;
 }
 
 /* Order and time */

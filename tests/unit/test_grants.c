@@ -9,12 +9,7 @@
 
 #include "lib/base/str.h"
 #include "lib/model/grants.h"
-
-static void has(const struct strbuf *b, const char *what)
-{
-	if (!strstr(strbuf_str(b), what))
-		fail_msg("\"%s\" is not in:\n%s", what, strbuf_str(b));
-}
+#include "tests/unit/text_has.h"
 
 static void test_text_is_one_statement_a_line(void **state)
 {

@@ -1,7 +1,6 @@
 /* A flip's records that somebody's hand or a bad disk has changed: nothing is done before an operator has
  * looked. */
 #include <errno.h>
-#include <sqlite3.h>
 #include <string.h>
 
 #include "lib/flip/flip_priv.h"
@@ -55,17 +54,6 @@ static const struct row {
 	{"UPDATE flip SET to_side = 'source'", "went from \"source\" to \"source\"", 0, -EBADMSG},
 	{"UPDATE flip SET to_side = 'tar'", "went from \"source\" to \"tar\"", 0, -EBADMSG},
 };
-
-static void by_hand(const char *sql)
-{
-	sqlite3 *db;
-	char *message = NULL;
-
-	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
-	if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
-		fail_msg("%s: %s", sql, message);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
 
 static void write_all(const char *config)
 {

@@ -1,23 +1,10 @@
 /* The journal when its file is damaged or not its own, and where it cannot be. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tests/unit/journal_place.h"
-
-/* By somebody else's hand, while no journal is open. */
-static void by_hand(const char *sql)
-{
-	sqlite3 *db;
-	char *message = NULL;
-
-	assert_int_equal(sqlite3_open(file, &db), SQLITE_OK);
-	if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
-		fail_msg("%s: %s", sql, message);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
 
 static void make_dir(void)
 {

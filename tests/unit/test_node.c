@@ -10,24 +10,7 @@
 
 #include "lib/base/arena.h"
 #include "lib/provider/node_priv.h"
-
-static void has(const struct strbuf *b, const char *what)
-{
-	if (!strstr(strbuf_str(b), what))
-		fail_msg("\"%s\" is not in:\n%s", what, strbuf_str(b));
-}
-
-static void lacks(const struct strbuf *b, const char *what)
-{
-	if (strstr(strbuf_str(b), what))
-		fail_msg("\"%s\" is in:\n%s", what, strbuf_str(b));
-}
-
-static void is(struct strbuf *b, const char *what)
-{
-	assert_string_equal(strbuf_str(b), what);
-	strbuf_free(b);
-}
+#include "tests/unit/text_has.h"
 
 static void test_lock_names(void **state)
 {

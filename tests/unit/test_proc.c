@@ -17,6 +17,7 @@
 #include "lib/io/fiber.h"
 #include "lib/io/loop.h"
 #include "lib/io/proc.h"
+#include "tests/unit/in_loop.h"
 
 static int setup(void **state)
 {
@@ -31,20 +32,6 @@ static int teardown(void **state)
 	assert_int_equal(fiber_count(), 0);
 	loop_free();
 	return 0;
-}
-
-static void run(void (*fn)(void *))
-{
-	struct fiber *f = fiber_spawn("main", fn, NULL);
-
-	loop_run();
-	assert_true(fiber_done(f));
-	fiber_join(f);
-}
-
-static int64_t in_ms(int64_t ms)
-{
-	return clock_us() + ms * 1000;
 }
 
 static const char *const plain_env[] = {"PATH=/usr/bin:/bin", "GREETING=hello there", NULL};
@@ -80,7 +67,7 @@ static void status_main(void *arg)
 static void test_status(void **state)
 {
 	(void)state;
-	run(status_main);
+	run(status_main, NULL);
 }
 
 static void output_main(void *arg)
@@ -108,7 +95,7 @@ static void output_main(void *arg)
 static void test_output(void **state)
 {
 	(void)state;
-	run(output_main);
+	run(output_main, NULL);
 }
 
 static void nothing_inherited_main(void *arg)
@@ -136,7 +123,7 @@ static void nothing_inherited_main(void *arg)
 static void test_nothing_inherited(void **state)
 {
 	(void)state;
-	run(nothing_inherited_main);
+	run(nothing_inherited_main, NULL);
 }
 
 static bool exists(pid_t pid)
@@ -207,7 +194,7 @@ static void test_cancel_kills_the_group(void **state)
 {
 	(void)state;
 	(void)snprintf(pid_file, sizeof(pid_file), "/tmp/test_proc.%d", (int)getpid());
-	run(cancel_main);
+	run(cancel_main, NULL);
 	(void)unlink(pid_file);
 }
 
@@ -234,7 +221,7 @@ static void deadline_main(void *arg)
 static void test_deadline(void **state)
 {
 	(void)state;
-	run(deadline_main);
+	run(deadline_main, NULL);
 }
 
 static void many_fn(void *arg)
@@ -292,7 +279,7 @@ static void cancelled_at_the_end_main(void *arg)
 static void test_cancelled_at_the_end(void **state)
 {
 	(void)state;
-	run(cancelled_at_the_end_main);
+	run(cancelled_at_the_end_main, NULL);
 }
 
 int main(void)

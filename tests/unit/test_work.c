@@ -17,6 +17,7 @@
 #include "lib/io/fiber.h"
 #include "lib/io/loop.h"
 #include "lib/io/work.h"
+#include "tests/unit/in_loop.h"
 
 static int gate[2]; /* jobs hang until a byte for each is written, or it is closed */
 static atomic_int dropped, ran;
@@ -41,20 +42,6 @@ static int teardown(void **state)
 	(void)close(gate[0]);
 	loop_free();
 	return 0;
-}
-
-static void run(void (*fn)(void *))
-{
-	struct fiber *f = fiber_spawn("main", fn, NULL);
-
-	loop_run();
-	assert_true(fiber_done(f));
-	fiber_join(f);
-}
-
-static int64_t in_ms(int64_t ms)
-{
-	return clock_us() + ms * 1000;
 }
 
 static void hang(void *arg)
@@ -92,7 +79,7 @@ static void simple_main(void *arg)
 static void test_simple(void **state)
 {
 	(void)state;
-	run(simple_main);
+	run(simple_main, NULL);
 }
 
 static void MAY_WAIT wait_for(atomic_int *what, int n)
@@ -134,7 +121,7 @@ static void abandon_main(void *arg)
 static void test_abandon(void **state)
 {
 	(void)state;
-	run(abandon_main);
+	run(abandon_main, NULL);
 }
 
 static void cancelled_main(void *arg)
@@ -152,7 +139,7 @@ static void cancelled_main(void *arg)
 static void test_cancelled_before(void **state)
 {
 	(void)state;
-	run(cancelled_main);
+	run(cancelled_main, NULL);
 }
 
 static void quick(void *arg)
@@ -188,7 +175,7 @@ static void cancelled_at_the_end_main(void *arg)
 static void test_cancelled_at_the_end(void **state)
 {
 	(void)state;
-	run(cancelled_at_the_end_main);
+	run(cancelled_at_the_end_main, NULL);
 }
 
 static void full_fn(void *arg)
@@ -233,7 +220,7 @@ static void full_main(void *arg)
 static void test_full(void **state)
 {
 	(void)state;
-	run(full_main);
+	run(full_main, NULL);
 }
 
 static void hung_others_main(void *arg)
@@ -257,7 +244,7 @@ static void hung_others_main(void *arg)
 static void test_hung_jobs_do_not_stop_others(void **state)
 {
 	(void)state;
-	run(hung_others_main);
+	run(hung_others_main, NULL);
 }
 
 static void simple_main_again(void *arg)
@@ -278,7 +265,7 @@ static void hung_main(void *arg)
 static void test_free_with_a_hung_job(void **state)
 {
 	(void)state;
-	run(hung_main);
+	run(hung_main, NULL);
 	int64_t begun = clock_us();
 	assert_int_equal(work_free(), 1); /* one hangs */
 	assert_true(clock_us() - begun < 3000000);
@@ -289,7 +276,7 @@ static void test_free_with_a_hung_job(void **state)
 		(void)poll(NULL, 0, 1);
 	assert_int_equal(atomic_load(&dropped), 1);
 	assert_int_equal(work_abandoned(), 0);
-	run(simple_main_again);
+	run(simple_main_again, NULL);
 }
 
 static void many_main(void *arg)
@@ -319,7 +306,7 @@ static int threads_now(void)
 static void test_free_joins(void **state)
 {
 	(void)state;
-	run(many_main);
+	run(many_main, NULL);
 	assert_int_equal(work_free(), 0);
 	assert_int_equal(threads_now(), 1);
 }
