@@ -111,10 +111,10 @@ void sd_log_sink(enum log_level level, const struct log_ctx *ctx, const char *me
 		const char *name, *value;
 	} fields[] = {
 		{"MESSAGE", message},
-		{"FLIP_ID=%s", ctx->flip_id},
-		{"CLUSTER=%s", ctx->cluster},
-		{"STEP=%s", ctx->step},
-		{"SERVER=%s", ctx->server},
+		{"FLIP_ID", ctx->flip_id},
+		{"CLUSTER", ctx->cluster},
+		{"STEP", ctx->step},
+		{"SERVER", ctx->server},
 	};
 	struct strbuf texts[COUNT_OF(fields) + 1] = {0};
 	struct iovec iov[COUNT_OF(fields) + 1];
