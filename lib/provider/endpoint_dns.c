@@ -181,12 +181,14 @@ static enum act MAY_WAIT send_update(struct endpoint *ep, const struct lane *lan
 	return act;
 }
 
-/* On the warm connection first, then at the servers in order. What all of them said is in err. */
+/* On the warm connection first, then at the servers in order. What all of them said is in err. A SERVFAIL
+ * that one of them said stays, whatever those after it said: it may have passed the update on. */
 static enum act MAY_WAIT update_with(struct endpoint *ep, struct lane *lane, const struct dns_update *u,
 	int64_t deadline_us, int *ret_rcode, struct err *err)
 {
 	int n = ep->record.conf->servers.n, asked = -1;
 	enum act act = ACT_REFUSED;
+	bool failed = false;
 
 	for (int i = lane->conn ? -1 : 0; i < n; i++) {
 		int server = i < 0 ? lane->server : dns_record_place(&ep->record, i);
@@ -199,12 +201,15 @@ static enum act MAY_WAIT update_with(struct endpoint *ep, struct lane *lane, con
 		if (i < 0 || lane_open(ep, lane, server, until_us, &one) == 0)
 			act = send_update(ep, lane, u, deadline_us, ret_rcode, &one);
 		dns_record_also(err, &one);
+		failed = failed || *ret_rcode == RCODE_SERVFAIL;
 		if (!try_next(act, *ret_rcode, &one))
 			break;
 		/* A warm connection that turned out dead says nothing about its server. */
 		if (*ret_rcode >= 0)
 			asked = server;
 	}
+	if (failed && *ret_rcode != RCODE_NXRRSET)
+		*ret_rcode = RCODE_SERVFAIL;
 	return act;
 }
 
@@ -269,7 +274,7 @@ static enum act MAY_WAIT attempt(
 	enum act act = swap(ep, other_side(to), to, ep->record.conf->ttl_s, until_us, &rcode, err);
 	bool failed = act == ACT_REFUSED && rcode == RCODE_SERVFAIL;
 
-	ep->may_come[to] = ep->may_come[to] || act == ACT_UNKNOWN || failed;
+	ep->may_come[to] = ep->may_come[to] || act == ACT_UNKNOWN || rcode == RCODE_SERVFAIL;
 	*ret_settled = true;
 	if (act == ACT_DONE || err->code == -ECANCELED ||
 		(act == ACT_REFUSED && rcode != RCODE_NXRRSET && !failed))

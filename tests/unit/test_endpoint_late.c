@@ -24,7 +24,7 @@ static struct {
 } ns;
 
 static const struct provider_ctx forth = {.cluster = "c", .from = CONF_SOURCE, .to = CONF_TARGET};
-static const char *source_value[] = {"10.0.0.1"}, *target_value[] = {"10.0.0.2"}, *servers[1];
+static const char *source_value[] = {"10.0.0.1"}, *target_value[] = {"10.0.0.2"}, *servers[2];
 static struct conf_endpoint conf = {.kind = CONF_ENDPOINT_DNS,
 	.label = "dns db.example.test.",
 	.rr_name = "db.example.test.",
@@ -229,6 +229,45 @@ static void test_fails(void **state)
 	peer_run(fails);
 }
 
+/* It had passed the update on; the next server in the list is dead, or refuses, and says nothing about that.
+ */
+static void fails_before_a_dead_one(void *arg)
+{
+	const struct endpoint_ops *ops = registry_endpoint(CONF_ENDPOINT_DNS);
+	struct endpoint *ep = NULL;
+	struct err err = {0};
+	char dead[32];
+	(void)arg;
+
+	peer_dead_address(dead, sizeof(dead));
+	ns_start();
+	servers[1] = dead;
+	conf.servers.n = 2;
+	assert_int_equal(ops->create(&conf, &ep, &err), 0);
+	ns.fails = ns.forwards = true;
+	assert_int_equal(ops->switch_to(ep, &forth, CONF_TARGET, peer_deadline_us(3000), &err), ACT_DONE);
+	assert_int_equal(ns.stands, AT_TARGET);
+	ns.stands = AT_SOURCE;
+	ns.forwards = false; /* it arrives after the way back */
+	err_clear(&err);
+	assert_int_equal(ops->switch_to(ep, &forth, CONF_TARGET, peer_deadline_us(3000), &err), ACT_REFUSED);
+	ns.fails = false;
+	int ms = 150;
+	struct fiber *update = fiber_spawn("update", carry_out, &ms);
+	assert_int_equal(ops->switch_to(ep, &forth, CONF_SOURCE, peer_deadline_us(5000), &err), ACT_DONE);
+	fiber_join(update);
+	assert_int_equal(ns.stands, AT_SOURCE);
+	conf.servers.n = 1;
+	ops->destroy(ep);
+	ns_stop();
+}
+
+static void test_fails_before_a_dead_one(void **state)
+{
+	(void)state;
+	peer_run(fails_before_a_dead_one);
+}
+
 #define LABEL63 "abcdefghijklmnopqrstuvwxyz-0123456789-abcdefghijklmnopqrstuvwxy"
 #define LABEL61 "abcdefghijklmnopqrstuvwxyz-0123456789-abcdefghijklmnopqrstuvw"
 
@@ -268,6 +307,7 @@ int main(void)
 		cmocka_unit_test(test_answered),
 		cmocka_unit_test(test_earlier_life),
 		cmocka_unit_test(test_fails),
+		cmocka_unit_test(test_fails_before_a_dead_one),
 		cmocka_unit_test(test_longest),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
