@@ -106,6 +106,9 @@ static int may_flip(const struct request *r, const struct watched *w, struct err
 	if (w->run)
 		return err_set(err, -EBUSY, "%s: %s %s is under way", w->name, run_word(w->run),
 			flip_id(w->run->flip));
+	if (w->live->preparing)
+		return err_set(
+			err, -EBUSY, "%s: prepare is under way: flip again when it has ended", w->name);
 	if (!w->configured)
 		return err_set(err, -EBUSY, "%s: is not configured any more", w->name);
 	return 0;

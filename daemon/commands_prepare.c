@@ -113,7 +113,7 @@ static int MAY_WAIT create(struct prepare *p, struct err *err)
 	for (int i = 0; i < p->naccounts && act == ACT_DONE; i++) {
 		act = node_create_account(
 			p->session, p->accounts[i].use, p->accounts[i].account, p->deadline_us, err);
-		if (act == ACT_REFUSED)
+		if (act == ACT_REFUSED && err->code != -EROFS)
 			say_who_may(p, err);
 	}
 	return act == ACT_DONE ? 0 : command_failed(err);
@@ -179,9 +179,11 @@ int command_prepare(struct request *r, struct strbuf *ret, struct err *err)
 	if (code < 0)
 		return code;
 	struct live *live = live_use(w);
+	live->preparing++;
 	await_polls(live->cluster);
 	code = prepare_cluster(live->cluster, wire_get_bool(r->args, "dry_run"), ret, err);
 	cluster_poke(live->cluster);
+	live->preparing--;
 	live_done(live);
 	return code;
 }

@@ -39,6 +39,7 @@ struct watch_seen {
 struct live {
 	struct cluster *cluster;
 	int users;
+	int preparing; /* `prepare`s under way: what they write is logged, and no flip runs beside it */
 	struct fiber_cond idle; /* signalled when users falls to 0 */
 };
 

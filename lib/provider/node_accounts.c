@@ -1,5 +1,6 @@
 /* node_accounts: accounts of a server: locked for a flip and unlocked after it; created where they are
  * missing. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "lib/base/arena.h"
@@ -57,12 +58,21 @@ void node_accounts_text(
 	n->dialect->accounts_lock(&ctx, accounts, count, lock, out);
 }
 
+/* Looks first: who was master when it was polled may be closed by now, and flipd's account walks through. */
 enum act node_create_account(struct session *s, enum grants_use use, const struct conf_account *a,
 	int64_t deadline_us, struct err *err)
 {
+	struct db_result *r CLEANUP(db_result_freep) = NULL;
 	struct dialect_ctx ctx = session_ctx(s);
 	struct strbuf sql = {0};
 
+	s->node->dialect->prepare_look(&ctx, &sql);
+	enum act act = node_ask(s, &sql, "looking whether it takes writes", deadline_us, &r, err);
+	if (act != ACT_DONE)
+		return act;
+	if (db_get_int(r, 0, "writable", 0) != 1)
+		return node_refuse(
+			s, -EROFS, err, "creating the account %s: the server is closed (read_only)", a->user);
 	s->node->dialect->create_account(&ctx, use, a, false, "; ", &sql);
 	char what[160];
 

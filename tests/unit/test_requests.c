@@ -210,6 +210,37 @@ static void test_flip_with_limits_out_of_bounds(void **state)
 	peer_run(body_flip_with_limits_out_of_bounds);
 }
 
+/* What prepare writes is logged: no flip runs beside it. */
+static void body_flip_beside_prepare(void *arg)
+{
+	struct live live = {.preparing = 1};
+	struct watched w = {.server = &server, .name = "a", .live = &live, .configured = true};
+	struct watched *list[] = {&w};
+	struct wire *args = wire_object();
+	struct request r = {.server = &server, .command = command_find("flip"), .args = args};
+	struct strbuf answer = {0};
+	struct err err = {0};
+	(void)arg;
+
+	assert_int_equal(work_init(), 0);
+	server.stopping = false;
+	server.watched = list;
+	server.nwatched = 1;
+	wire_set_str(args, "name", "a");
+	wire_set_str(args, "to", "target");
+	assert_int_equal(command_flip(&r, &answer, &err), -EBUSY);
+	assert_non_null(strstr(err.message, "prepare"));
+	assert_null(w.run);
+	wire_free(args);
+	assert_int_equal(work_free(), 0);
+}
+
+static void test_flip_beside_prepare(void **state)
+{
+	(void)state;
+	peer_run(body_flip_beside_prepare);
+}
+
 static void test_said_while_explained(void **state)
 {
 	(void)state;
@@ -222,6 +253,7 @@ int main(void)
 		cmocka_unit_test(test_said_while_explained),
 		cmocka_unit_test(test_resolve_as_it_stops),
 		cmocka_unit_test(test_flip_with_limits_out_of_bounds),
+		cmocka_unit_test(test_flip_beside_prepare),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
