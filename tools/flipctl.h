@@ -80,6 +80,8 @@ const char *text_ms(const struct wire *o, const char *key);   /* "143 ms", "2.3 
 const char *text_time(const struct wire *o, const char *key); /* local time, or "-" */
 /* The JSON document itself. */
 int text_json(const struct wire *);
+/* Frees all texts that the functions above have given: for those who go on and on. */
+void text_forget(void);
 /* What was printed goes out; EXIT_USAGE, and said, when nobody took it. */
 int text_flush(void);
 

@@ -13,6 +13,25 @@ static bool on_terminal(void)
 	return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
 }
 
+/* What is shown before a question is not the answer: with --json it goes to stderr. */
+static int aside_begin(const struct ctl *ctl)
+{
+	int kept = -1;
+
+	if (ctl->json && fflush(stdout) == 0 && (kept = dup(STDOUT_FILENO)) >= 0)
+		(void)dup2(STDERR_FILENO, STDOUT_FILENO);
+	return kept;
+}
+
+static void aside_end(int kept)
+{
+	if (kept < 0)
+		return;
+	(void)fflush(stdout);
+	(void)dup2(kept, STDOUT_FILENO);
+	(void)close(kept);
+}
+
 static bool ask_yes(const char *question)
 {
 	char line[64];
@@ -118,12 +137,14 @@ static int show_before_flip(const struct ctl *ctl, struct conn *c)
 	int code = conn_ask_plain(c, "status", args, &status);
 	if (code != EXIT_DONE)
 		return code;
+	int kept = aside_begin(ctl);
 	show_status(status, true);
 	const struct wire *server =
 		wire_at(wire_get(cluster_in(status), "servers"), str_eq(ctl->to, "target"));
 	const char *host = text_of(server, "host");
 	(void)printf("The master would become %s, " HOST_PORT ".\n", ctl->to,
 		HOST_PORT_OF(host, wire_get_int(server, "port", 0)));
+	aside_end(kept);
 	wire_free(status);
 	return EXIT_DONE;
 }
@@ -365,14 +386,18 @@ static int prepare(const struct ctl *ctl, struct conn *c)
 		return code;
 	bool missing = wire_get_bool(result, "missing");
 	bool over = ctl->dry_run || !missing;
-	if (!ctl->json)
-		show_statements(result);
-	else if (over)
+	bool asks = !over && !ctl->yes && on_terminal();
+	if (ctl->json && over) {
 		code = text_json(result);
+	} else if (!ctl->json || asks) {
+		int kept = aside_begin(ctl);
+		show_statements(result);
+		aside_end(kept);
+	}
 	wire_free(result);
 	if (over || code != EXIT_DONE)
 		return code;
-	if (!ctl->yes && on_terminal() && !ask_yes("Create it?"))
+	if (asks && !ask_yes("Create it?"))
 		return not_done("prepare");
 	return prepare_now(ctl, c);
 }

@@ -62,6 +62,7 @@ int do_status(const struct ctl *ctl)
 	int code = status_once(ctl, c, ctl->watch && !ctl->json && isatty(STDOUT_FILENO));
 	while (ctl->watch && code == EXIT_DONE && !conn_interrupted()) {
 		(void)nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+		text_forget();
 		if (!conn_interrupted())
 			code = status_once(ctl, c, !ctl->json && isatty(STDOUT_FILENO));
 	}

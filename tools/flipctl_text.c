@@ -69,13 +69,19 @@ const char *text_state_colour(const char *word)
 
 /* Texts */
 
+static struct arena *all_texts;
+
 static struct arena *texts(void)
 {
-	static struct arena *arena;
+	if (!all_texts)
+		all_texts = arena_new();
+	return all_texts;
+}
 
-	if (!arena)
-		arena = arena_new();
-	return arena;
+void text_forget(void)
+{
+	arena_free(all_texts);
+	all_texts = NULL;
 }
 
 /* Bytes that would command a terminal become blanks: servers and clients choose many of these texts. */
