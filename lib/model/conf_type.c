@@ -134,7 +134,19 @@ static bool is_hook(const char *s)
 static bool read_hook(
 	struct conf_reader *rd, const struct conf_key *k, const struct conf_node *n, void *field)
 {
-	return read_tested(rd, k, n, field, is_hook, "an absolute path or an http(s) URL");
+	const char *s = conf_read_text(rd, n, k->max);
+	char name[SHOWN + 1];
+
+	if (!s)
+		return false;
+	if (!is_hook(s)) {
+		/* Not as it stands there: a URL may hold a password. */
+		conf_error(rd, n, NULL, "an absolute path or an http(s) URL is wanted, not '%s'",
+			conf_hook_name(s, name, sizeof(name)));
+		return false;
+	}
+	*(const char **)field = s;
+	return true;
 }
 
 static bool read_host(
