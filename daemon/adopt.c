@@ -13,7 +13,7 @@
 #include "lib/base/str.h"
 #include "lib/model/wire.h"
 
-#define LAST_LOOK 10 /* how far back a flip is looked for that says what is to be guarded */
+#define LAST_LOOK 10 /* moved flips: the newest of them, or what it reached, may be damaged */
 
 /* The cluster as the flip knew it; where that cannot be read any more, as it is configured now. */
 static int make_watched(
@@ -114,23 +114,9 @@ int adopt_unfinished(struct server *server, struct err *err)
 	return 0;
 }
 
-/* The newest flip that ended, and before it the newest that says which side was left closed. */
-static void MAY_WAIT read_last(struct server *server, const char *name)
+static void remember_all(struct watched *w, const struct journal_flip *flips, int n)
 {
-	struct arena *arena CLEANUP(arena_freep) = arena_new();
-	struct journal_flip *flips;
-	struct err err = {0};
-	int n;
-
-	if (journal_past(server->journal, arena, name, false, LAST_LOOK, &flips, &n, &err) < 0) {
-		log_at(LOG_LEVEL_WARNING, &(struct log_ctx){.cluster = name},
-			"its past flips cannot be read: %s", err_text(&err));
-		return;
-	}
-	/* From the oldest on, so that the newest has the last word; one that ended in this life is newer
-	 * still. By the order in which they were begun: their times go back where the clock was set back. */
-	struct watched *w = server_find(server, name);
-	for (int i = w && !w->last_flip ? n - 1 : -1; i >= 0; i--) {
+	for (int i = n - 1; i >= 0; i--) {
 		struct wire *document;
 
 		if (!flips[i].document ||
@@ -141,13 +127,37 @@ static void MAY_WAIT read_last(struct server *server, const char *name)
 	}
 }
 
+/* The newest flip that ended, and before it those that say which side was left closed: any number may have
+ * been refused since. */
+void adopt_last(struct server *server, const char *name)
+{
+	struct arena *arena CLEANUP(arena_freep) = arena_new();
+	struct journal_flip *moved, *newest;
+	struct err err = {0};
+	int nmoved, nnewest;
+
+	if (journal_moved(server->journal, arena, name, LAST_LOOK, &moved, &nmoved, &err) < 0 ||
+		journal_past(server->journal, arena, name, false, 1, &newest, &nnewest, &err) < 0) {
+		log_at(LOG_LEVEL_WARNING, &(struct log_ctx){.cluster = name},
+			"its past flips cannot be read: %s", err_text(&err));
+		return;
+	}
+	/* From the oldest on, so that the newest has the last word; one that ended in this life is newer
+	 * still. By the order in which they were begun: their times go back where the clock was set back. */
+	struct watched *w = server_find(server, name);
+	if (!w || w->last_flip)
+		return;
+	remember_all(w, moved, nmoved);
+	remember_all(w, newest, nnewest);
+}
+
 static void last_main(void *arg)
 {
 	struct server *server = arg;
 
 	for (int i = 0; i < server->nwatched && !server->stopping; i++) {
 		char *name = xstrdup(server->watched[i]->name);
-		read_last(server, name);
+		adopt_last(server, name);
 		free(name);
 	}
 }

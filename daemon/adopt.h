@@ -6,6 +6,7 @@
 #define DAEMON_ADOPT_H
 
 #include "lib/base/err.h"
+#include "lib/io/fiber.h"
 
 struct server;
 
@@ -14,5 +15,8 @@ struct server;
 int MAY_WAIT adopt_unfinished(struct server *, struct err *) MUSTCHECK;
 /* Begins their recovery, stuck ones apart, and reads the last flips; after the clusters are started. */
 void adopt_begin(struct server *);
+/* What the journal says of a cluster's last flips: last_flip, what is guarded. For one that a reload brings.
+ */
+void MAY_WAIT adopt_last(struct server *, const char *name);
 
 #endif

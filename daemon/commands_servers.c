@@ -14,7 +14,8 @@
 #define CHECK_LIMIT_MS 60000
 #define HISTORY_LIMIT 50
 #define HISTORY_MOST 1000
-#define HISTORY_BYTES ((size_t)8 << 20) /* older flips are left out past this */
+#define HISTORY_TURN ((size_t)256 << 10) /* then others have their turn */
+#define HISTORY_BYTES ((size_t)8 << 20)	 /* older flips are left out past this */
 
 int command_not_in_flip(const struct request *r, const struct watched *w, struct err *err)
 {
@@ -168,10 +169,14 @@ int command_history(struct request *r, struct strbuf *ret, struct err *err)
 	if (name && n == 0 && !server_find(r->server, name) && !conf_find_group(r->server->conf, name))
 		return err_set(err, -ENOENT, "%.64s: no cluster of that name", name);
 	strbuf_add(ret, "{\"flips\":[");
-	for (int i = 0; i < n && ret->len < HISTORY_BYTES; i++) {
+	for (int i = 0, turn = 1; i < n && ret->len < HISTORY_BYTES; i++) {
 		if (i)
 			strbuf_add(ret, ",");
 		add_flip(r->server, &flips[i], ret);
+		if (ret->len < turn * HISTORY_TURN)
+			continue;
+		turn = (int)(ret->len / HISTORY_TURN) + 1;
+		(void)fiber_yield();
 	}
 	strbuf_add(ret, "]}");
 	return 0;
@@ -182,15 +187,12 @@ int command_show(struct request *r, struct strbuf *ret, struct err *err)
 	struct arena *arena CLEANUP(arena_freep) = arena_new();
 	const char *id = wire_get_str(r->args, "id");
 	struct journal_flip flip;
-	struct journal_record *records;
-	int n;
-
 	const struct run *run = run_of(r->server, id);
 	if (run) {
 		command_answer(ret, flip_document(run->flip, true));
 		return 0;
 	}
-	int code = journal_load(r->server->journal, arena, id, &flip, &records, &n, err);
+	int code = journal_load(r->server->journal, arena, id, &flip, NULL, NULL, err);
 	if (code == -ENOENT) {
 		err_clear(err);
 		return err_set(err, -ENOENT, "%.64s: no flip of that id", id);

@@ -11,6 +11,9 @@
 static void close_main(void *arg)
 {
 	struct watched *w = arg;
+
+	if (w->guarded < 0 || w->master != CLUSTER_MASTER_BOTH_WRITABLE) /* a poll came in between */
+		return;
 	struct live *live = live_use(w);
 	enum conf_side side = (enum conf_side)w->guarded;
 	struct log_ctx ctx = {.cluster = w->name, .server = conf_side_name(side)};

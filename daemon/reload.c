@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/adopt.h"
 #include "daemon/control.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
@@ -168,6 +169,7 @@ struct change {
 	struct watched *watched; /* there already; NULL: new */
 	struct cluster *cluster; /* takes its place */
 	struct watched *fresh;
+	const char *name; /* the new configuration's */
 };
 
 static void changes_free(struct change *changes, int n)
@@ -194,6 +196,7 @@ static int changes_make(
 			continue;
 		struct change *change = &changes[n++];
 		change->watched = w;
+		change->name = conf->name;
 		code = w ? cluster_new(new, conf, &change->cluster, err)
 			 : watch_new(server, new, conf, &change->fresh, err);
 	}
@@ -220,7 +223,14 @@ static void changes_take(struct server *server, struct change *changes, int n, s
 			watch_replace(change->watched, change->cluster);
 		}
 	}
-	free(changes);
+}
+
+/* One that was taken out and comes back has flipped before: what its last flip closed is guarded again. */
+static void MAY_WAIT changes_read_past(struct server *server, const struct change *changes, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (changes[i].fresh)
+			adopt_last(server, changes[i].name);
 }
 
 static void MAY_WAIT drop_gone(struct server *server, const struct conf *new, struct wire *changed)
@@ -232,7 +242,7 @@ static void MAY_WAIT drop_gone(struct server *server, const struct conf *new, st
 			continue;
 		wire_add_str(changed, w->name);
 		w->configured = false;
-		if (!w->run)
+		if (!w->run && !w->unreadable) /* one that cannot be read has not ended */
 			watch_run_over(w);
 	}
 }
@@ -267,6 +277,8 @@ static int MAY_WAIT take(struct server *server, struct conf *new, struct wire *c
 	gid_t group = reload_find_group(server);
 	if (server->control) /* flipd may have stopped meanwhile */
 		control_set_group(server->control, group);
+	changes_read_past(server, changes, n);
+	free(changes);
 	return 0;
 }
 

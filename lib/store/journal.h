@@ -66,6 +66,10 @@ int MAY_WAIT journal_history(struct journal *, struct arena *, const char *clust
 /* Those of one cluster that have ended, newest first: its flips, or its rehearsals. */
 int MAY_WAIT journal_past(struct journal *, struct arena *, const char *cluster, bool rehearsals, int limit,
 	struct journal_flip **ret, int *ret_n, struct err *) MUSTCHECK;
+/* Of those the ones that closed a side for good: done, or rolled back. */
+int MAY_WAIT journal_moved(struct journal *, struct arena *, const char *cluster, int limit,
+	struct journal_flip **ret, int *ret_n, struct err *) MUSTCHECK;
+/* ret NULL: the flip alone. */
 int MAY_WAIT journal_load(struct journal *, struct arena *, const char *flip_id,
 	struct journal_flip *ret_flip, struct journal_record **ret, int *ret_n,
 	struct err *) MUSTCHECK; /* -ENOENT */

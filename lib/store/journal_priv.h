@@ -106,14 +106,24 @@ int journal_sql_id(struct journal_sql *, char ret_id[JOURNAL_ID_SIZE], struct er
  * nothing was written, and every rc is what is returned: -ENOSPC, -EIO, ...
  */
 int journal_sql_write(struct journal_sql *, struct journal_op *list, bool durable, struct err *) MUSTCHECK;
+/* SQLite's statement of that text; freed by sqlite3_finalize(). */
+struct sqlite3_stmt;
+int journal_sql_prepare(
+	struct journal_sql *, const char *sql, struct sqlite3_stmt **ret, struct err *) MUSTCHECK;
+/* rc is SQLite's; says what failed and what to do; returns the errno. */
+int journal_sql_fail(struct journal_sql *, int rc, const char *doing, struct err *);
 /* Moves what the log holds into the database proper. */
 void journal_sql_tidy(struct journal_sql *);
+
+/* On the lane: journal_rows.c, reading it. */
+#define JOURNAL_MOST_BYTES ((size_t)8 << 20) /* of past flips at once: older ones are left out */
 
 enum journal_query {
 	JOURNAL_UNFINISHED,
 	JOURNAL_HISTORY,
 	JOURNAL_HISTORY_OF,
 	JOURNAL_FLIPS,
+	JOURNAL_MOVED,
 	JOURNAL_REHEARSALS,
 	JOURNAL_ONE
 };

@@ -216,18 +216,22 @@ static struct journal_op *take(struct journal *j)
 	return op;
 }
 
-/* Takes what is pending, up to a call; a durable write behind a loss is answered with it. NULL: nothing is
- * left. */
+/*
+ * All writes that are pending, or where there are none the first call: a write never waits for more than the
+ * call that is under way, however many read. A call still runs after all that was written before it. A
+ * durable write behind a loss is answered with it. NULL: nothing is left.
+ */
 static struct batch *batch_take(struct journal *j)
 {
 	struct batch *b = xcalloc(1, sizeof(*b));
-	struct journal_op **tail = &b->head;
+	struct journal_op **tail = &b->head, *calls = NULL, **last = &calls;
 
 	b->journal = j;
-	while (j->head && !b->call) {
+	while (j->head) {
 		struct journal_op *op = take(j);
 		if (entry_of(op)->fn) {
-			b->call = entry_of(op);
+			*last = op;
+			last = &op->next;
 		} else if (op->durable && loss_tell(j, op)) {
 			finish(j, op);
 		} else {
@@ -236,6 +240,10 @@ static struct batch *batch_take(struct journal *j)
 			b->durable = b->durable || op->durable;
 		}
 	}
+	j->head = calls;
+	j->tail = calls ? last : &j->head;
+	if (!b->head && j->head)
+		b->call = entry_of(take(j));
 	if (b->head || b->call)
 		return b;
 	free(b);

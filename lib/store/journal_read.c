@@ -9,7 +9,10 @@
 
 #include "lib/base/str.h"
 #include "lib/model/wire.h"
+#include "lib/io/fiber.h"
 #include "lib/store/journal_priv.h"
+
+#define YIELD_BYTES ((size_t)256 << 10)
 
 struct reading {
 	enum journal_query query;
@@ -103,8 +106,17 @@ static int MAY_WAIT read_flips(struct journal *j, struct arena *a, enum journal_
 
 	if (r == 0) {
 		struct journal_flip *flips = arena_alloc(a, (size_t)q.flip_n * sizeof(*flips));
-		for (int i = 0; i < q.flip_n; i++)
+		size_t bytes = 0;
+		for (int i = 0; i < q.flip_n; i++) {
 			copy_flip(a, &q.flips[i], &flips[i]);
+			bytes += strlen(flips[i].document ? flips[i].document : "") + strlen(flips[i].config);
+			if (bytes < YIELD_BYTES)
+				continue;
+			bytes = 0;
+			fiber_shield(); /* a cancel is kept for who asked */
+			(void)fiber_yield();
+			fiber_unshield();
+		}
 		*ret = flips;
 		*ret_n = q.flip_n;
 	}
@@ -132,23 +144,27 @@ int journal_past(struct journal *j, struct arena *a, const char *cluster, bool r
 		j, a, rehearsals ? JOURNAL_REHEARSALS : JOURNAL_FLIPS, cluster, limit, ret, ret_n, err);
 }
 
+int journal_moved(struct journal *j, struct arena *a, const char *cluster, int limit,
+	struct journal_flip **ret, int *ret_n, struct err *err)
+{
+	return read_flips(j, a, JOURNAL_MOVED, cluster, limit, ret, ret_n, err);
+}
+
 int journal_load(struct journal *j, struct arena *a, const char *flip_id, struct journal_flip *ret_flip,
 	struct journal_record **ret, int *ret_n, struct err *err)
 {
-	struct reading q = {.query = JOURNAL_ONE,
-		.name = flip_id,
-		.limit = 1,
-		.with_records = true,
-		.arena = arena_new()};
+	struct reading q = {
+		.query = JOURNAL_ONE, .name = flip_id, .limit = 1, .with_records = ret, .arena = arena_new()};
 	int r = journal_call(j, read_on_lane, &q, err);
 
 	if (r == 0 && q.flip_n == 0)
 		r = err_set(err, -ENOENT, "no flip %s in the journal", flip_id);
-	if (r == 0) {
+	if (r == 0)
+		copy_flip(a, &q.flips[0], ret_flip);
+	if (r == 0 && ret) {
 		struct journal_record *records = arena_alloc(a, (size_t)q.record_n * sizeof(*records));
 		for (int i = 0; i < q.record_n; i++)
 			copy_record(a, &q.records[i], &records[i]);
-		copy_flip(a, &q.flips[0], ret_flip);
 		*ret = records;
 		*ret_n = q.record_n;
 	}

@@ -1,6 +1,6 @@
 /*
- * journal_sql: the journal's database: schema, transactions, queries. The one place that knows SQLite.
- * Everything here runs on the journal's own thread, one connection, statements kept.
+ * journal_sql: the journal's database: schema, transactions. It and journal_rows know SQLite, nothing else
+ * does. Everything here runs on the journal's own thread, one connection, statements kept.
  *
  * The log is a WAL: a commit is one append, on disk with one fdatasync under synchronous=FULL and with none
  * under NORMAL (0.30 and 0.014 ms), where the next FULL commit takes it along. The log is moved into the
@@ -34,20 +34,6 @@ static const struct verb {
 	[JOURNAL_SAVE] = {"UPDATE flip SET state = ?2, outcome = ?3, document = coalesce(?4, document),"
 			  " ended_at_ms = ?5 WHERE id = ?1",
 		4, 1},
-};
-
-#define FLIPS                                                                                                \
-	"SELECT id, cluster, grp, from_side, to_side, state, outcome, config, document, started_at_ms,"      \
-	" ended_at_ms, rehearsal FROM flip "
-#define NEWEST_FIRST " ORDER BY rowid DESC LIMIT ?2" /* as begun: times may go back with the clock */
-
-static const char *const queries[] = {
-	[JOURNAL_UNFINISHED] = FLIPS "WHERE state IS NOT 'ended' ORDER BY rowid LIMIT ?2",
-	[JOURNAL_HISTORY] = FLIPS NEWEST_FIRST,
-	[JOURNAL_HISTORY_OF] = FLIPS "WHERE cluster = ?1 OR grp = ?1" NEWEST_FIRST,
-	[JOURNAL_FLIPS] = FLIPS "WHERE cluster = ?1 AND state = 'ended' AND rehearsal = 0" NEWEST_FIRST,
-	[JOURNAL_REHEARSALS] = FLIPS "WHERE cluster = ?1 AND state = 'ended' AND rehearsal = 1" NEWEST_FIRST,
-	[JOURNAL_ONE] = FLIPS "WHERE id = ?1 LIMIT ?2",
 };
 
 struct journal_sql {
@@ -95,8 +81,7 @@ static int errno_of(struct journal_sql *s, int rc)
 	}
 }
 
-/* rc is SQLite's; returns the errno. */
-static int fail(struct journal_sql *s, int rc, const char *doing, struct err *err)
+int journal_sql_fail(struct journal_sql *s, int rc, const char *doing, struct err *err)
 {
 	int code = errno_of(s, rc);
 	const char *text = sqlite3_extended_errcode(s->db) == rc ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);
@@ -112,20 +97,20 @@ int journal_sql_exec(struct journal_sql *s, const char *sql, struct err *err)
 {
 	int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
 
-	return rc == SQLITE_OK ? 0 : fail(s, rc, "set up", err);
+	return rc == SQLITE_OK ? 0 : journal_sql_fail(s, rc, "set up", err);
 }
 
-static int prepare(struct journal_sql *s, const char *sql, sqlite3_stmt **ret, struct err *err)
+int journal_sql_prepare(struct journal_sql *s, const char *sql, sqlite3_stmt **ret, struct err *err)
 {
 	int rc = sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
 
-	return rc == SQLITE_OK ? 0 : fail(s, rc, "prepare", err);
+	return rc == SQLITE_OK ? 0 : journal_sql_fail(s, rc, "prepare", err);
 }
 
 int journal_sql_ask(struct journal_sql *s, const char *sql, char *buf, size_t size, struct err *err)
 {
 	sqlite3_stmt *st = NULL;
-	int r = prepare(s, sql, &st, err);
+	int r = journal_sql_prepare(s, sql, &st, err);
 
 	if (r < 0)
 		return r;
@@ -136,7 +121,7 @@ int journal_sql_ask(struct journal_sql *s, const char *sql, char *buf, size_t si
 	} else if (rc == SQLITE_DONE) {
 		str_copy(buf, size, "");
 	} else {
-		r = fail(s, rc, "read", err);
+		r = journal_sql_fail(s, rc, "read", err);
 	}
 	(void)sqlite3_finalize(st);
 	return r;
@@ -160,14 +145,14 @@ static int use_wal(struct journal_sql *s, struct err *err)
 
 static int prepare_all(struct journal_sql *s, struct err *err)
 {
-	int r = prepare(s, "BEGIN IMMEDIATE", &s->begin, err);
+	int r = journal_sql_prepare(s, "BEGIN IMMEDIATE", &s->begin, err);
 
 	if (r == 0)
-		r = prepare(s, "COMMIT", &s->commit, err);
+		r = journal_sql_prepare(s, "COMMIT", &s->commit, err);
 	if (r == 0)
-		r = prepare(s, "ROLLBACK", &s->rollback, err);
+		r = journal_sql_prepare(s, "ROLLBACK", &s->rollback, err);
 	for (size_t i = 0; i < COUNT_OF(verbs) && r == 0; i++)
-		r = prepare(s, verbs[i].sql, &s->verb[i], err);
+		r = journal_sql_prepare(s, verbs[i].sql, &s->verb[i], err);
 	return r;
 }
 
@@ -210,7 +195,7 @@ int journal_sql_open(const char *file, struct journal_sql **ret, struct err *err
 	int rc = sqlite3_open_v2(
 		file, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
 	if (rc != SQLITE_OK) {
-		r = fail(s, rc, "open", err);
+		r = journal_sql_fail(s, rc, "open", err);
 	} else {
 		r = set_up(s, err);
 	}
@@ -273,7 +258,7 @@ static int run_op(struct journal_sql *s, struct journal_op *op)
 	if (rc == SQLITE_OK)
 		rc = step_kept(st);
 	if (op->durable && ((rc & 0xff) == SQLITE_CONSTRAINT || (rc & 0xff) == SQLITE_TOOBIG)) {
-		op->rc = fail(s, rc, "write", &op->err);
+		op->rc = journal_sql_fail(s, rc, "write", &op->err);
 		rc = SQLITE_OK;
 	} else if (rc == SQLITE_OK && op->verb == JOURNAL_SAVE && sqlite3_changes(s->db) == 0) {
 		op->rc = err_set(&op->err, -ENOENT, "journal %s knows no flip %s", s->file, op->text[0]);
@@ -331,7 +316,7 @@ int journal_sql_write(struct journal_sql *s, struct journal_op *list, bool durab
 	int rc = transact(s, list, durable);
 	if (rc == SQLITE_OK)
 		return 0;
-	int r = fail(s, rc, "write", err);
+	int r = journal_sql_fail(s, rc, "write", err);
 	if (!sqlite3_get_autocommit(s->db))
 		(void)step_kept(s->rollback);
 	(void)trust_again(s);
@@ -346,105 +331,4 @@ int journal_sql_write(struct journal_sql *s, struct journal_op *list, bool durab
 void journal_sql_tidy(struct journal_sql *s)
 {
 	(void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-}
-
-/* Reading */
-
-/* The bytes up to the first NUL, whatever type the cell has; NULL for NULL. */
-static const char *cell(sqlite3_stmt *st, int i, struct arena *a)
-{
-	return arena_strdup(a, (const char *)sqlite3_column_text(st, i));
-}
-
-static void read_flip(sqlite3_stmt *st, struct arena *a, void *row)
-{
-	*(struct journal_flip *)row = (struct journal_flip){.id = cell(st, 0, a),
-		.cluster = cell(st, 1, a),
-		.group = cell(st, 2, a),
-		.from = cell(st, 3, a),
-		.to = cell(st, 4, a),
-		.state = cell(st, 5, a),
-		.outcome = cell(st, 6, a),
-		.config = cell(st, 7, a),
-		.document = cell(st, 8, a),
-		.started_at_ms = sqlite3_column_int64(st, 9),
-		.ended_at_ms = sqlite3_column_int64(st, 10),
-		.rehearsal = sqlite3_column_int(st, 11) != 0};
-}
-
-static void read_record(sqlite3_stmt *st, struct arena *a, void *row)
-{
-	*(struct journal_record *)row = (struct journal_record){.flip_id = cell(st, 0, a),
-		.seq = sqlite3_column_int64(st, 1),
-		.at_ms = sqlite3_column_int64(st, 2),
-		.kind = cell(st, 3, a),
-		.step = cell(st, 4, a),
-		.data = cell(st, 5, a)};
-}
-
-struct rows {
-	size_t size; /* of one */
-	void (*read)(sqlite3_stmt *, struct arena *, void *row);
-	char *data;
-	size_t n, room;
-};
-
-static void rows_add(struct rows *rows, sqlite3_stmt *st, struct arena *a)
-{
-	if (rows->n == rows->room) {
-		size_t room = rows->room ? 2 * rows->room : 16;
-		rows->data = arena_grow(a, rows->data, rows->n * rows->size, room * rows->size);
-		rows->room = room;
-	}
-	rows->read(st, a, rows->data + rows->n++ * rows->size);
-}
-
-static int select_rows(struct journal_sql *s, const char *sql, const char *name, int limit, struct arena *a,
-	struct rows *rows, struct err *err)
-{
-	sqlite3_stmt *st = NULL;
-	int r = prepare(s, sql, &st, err);
-
-	if (r < 0)
-		return r;
-	int rc = sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-	if (rc == SQLITE_OK)
-		rc = sqlite3_bind_int(st, 2, limit < 1 ? -1 : limit);
-	if (rc == SQLITE_OK) {
-		while ((rc = sqlite3_step(st)) == SQLITE_ROW)
-			rows_add(rows, st, a);
-	}
-	if (rc != SQLITE_DONE)
-		r = fail(s, rc, "read", err);
-	(void)sqlite3_finalize(st);
-	return r;
-}
-
-int journal_sql_flips(struct journal_sql *s, enum journal_query query, const char *name, int limit,
-	struct arena *a, struct journal_flip **ret, int *ret_n, struct err *err)
-{
-	struct rows rows = {.size = sizeof(struct journal_flip), .read = read_flip};
-	int r = select_rows(s, queries[query], name, limit, a, &rows, err);
-
-	if (r < 0)
-		return r;
-	*ret = (struct journal_flip *)(void *)rows.data;
-	*ret_n = (int)rows.n;
-	return 0;
-}
-
-int journal_sql_records(struct journal_sql *s, const char *flip_id, struct arena *a,
-	struct journal_record **ret, int *ret_n, struct err *err)
-{
-	struct rows rows = {.size = sizeof(struct journal_record), .read = read_record};
-	int r = select_rows(s,
-		"SELECT flip_id, seq, at_ms, kind, step, data FROM record WHERE flip_id = ?1 ORDER BY seq"
-		" LIMIT ?2",
-		flip_id, 0, a, &rows, err);
-
-	if (r < 0)
-		return r;
-	*ret = (struct journal_record *)(void *)rows.data;
-	*ret_n = (int)rows.n;
-	return 0;
 }

@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "daemon/adopt.h"
 #include "daemon/control.h"
+#include "daemon/guard.h"
 #include "daemon/reload.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
@@ -19,11 +21,14 @@
 
 static struct server server;
 static char path[64];
+static int closes;
 
 /* The guard's closing, in place of the real one. */
 int MAY_WAIT flip_guard_close(struct cluster *c, enum conf_side side, struct err *err)
 {
-	(void)c, (void)side, (void)err;
+	(void)c, (void)err;
+	closes++;
+	assert_true(side == CONF_SOURCE || side == CONF_TARGET);
 	return fiber_sleep_ms(60000);
 }
 
@@ -173,12 +178,92 @@ static void body_stops_while_it_reloads(void *arg)
 	server.conf = NULL;
 }
 
+/* Between the look and the closing somebody changed masters. */
+static void body_overtaken(void *arg)
+{
+	struct watched *w = begin("127.0.0.1");
+	(void)arg;
+
+	closes = 0;
+	w->master = CLUSTER_MASTER_BOTH_WRITABLE;
+	w->guarded = CONF_SOURCE;
+	guard_look(w);
+	assert_non_null(w->guard);
+	w->master = CLUSTER_MASTER_SOURCE;
+	w->guarded = -1;
+	for (int i = 0; i < 5; i++)
+		(void)fiber_yield();
+	assert_int_equal(closes, 0);
+	watch_free(w);
+}
+
+static void past_flip(const char *id, const char *outcome)
+{
+	struct wire *document = wire_object();
+	struct err err = {0};
+	char *text;
+
+	wire_set_str(document, "id", id);
+	wire_set_str(document, "from", "source");
+	wire_set_str(document, "to", "target");
+	wire_set_str(document, "outcome", outcome);
+	text = wire_dump(document, 0);
+	assert_int_equal(journal_begin(server.journal,
+				 &(struct journal_flip){.id = id,
+					 .cluster = "a",
+					 .from = "source",
+					 .to = "target",
+					 .state = "running",
+					 .config = "x"},
+				 &err),
+		0);
+	assert_int_equal(journal_save(server.journal, id, "ended", outcome, 1, text, &err), 0);
+	free(text);
+	wire_free(document);
+}
+
+/* A reload brings a cluster back that was taken out: what its last flip closed is guarded, however many flips
+ * were refused since. */
+static void body_comes_back(void *arg)
+{
+	struct wire *changed = NULL;
+	char id[16];
+	(void)arg;
+
+	past_flip("done", "done");
+	for (int i = 0; i < 12; i++) {
+		(void)snprintf(id, sizeof(id), "refused %d", i);
+		past_flip(id, "refused");
+	}
+	server.conf = conf_of("127.0.0.1");
+	reload_fiber(&changed);
+	wire_free(changed);
+	struct watched *w = server_find(&server, "a");
+	assert_non_null(w->last_flip);
+	assert_string_equal(wire_get_str(w->last_flip, "id"), "refused 11");
+	assert_int_equal(w->guarded, CONF_SOURCE);
+	server_remove(&server, w);
+	watch_free(w);
+	free(server.watched);
+	server.watched = NULL;
+	conf_unref(server.conf);
+	server.conf = NULL;
+}
+
 static void in_daemon(void *arg)
 {
 	void (*body)(void *) = *(void (**)(void *))arg;
 
+	char dir[] = "/tmp/flipd-watch-XXXXXX", files[96];
+	struct err err = {0};
+
 	assert_int_equal(work_init(), 0);
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(journal_open(dir, &server.journal, &err), 0);
 	body(NULL);
+	journal_close(server.journal);
+	(void)snprintf(files, sizeof(files), "rm -rf %s", dir);
+	assert_int_equal(system(files), 0);
 	for (int i = 0; i < 5000 && fiber_count() > 1; i++) /* what is retired stops by itself */
 		(void)fiber_sleep_ms(1);
 	assert_int_equal(fiber_count(), 1);
@@ -189,12 +274,10 @@ static void run_body(void (*body)(void *))
 {
 	if (loop_init() < 0)
 		abort();
-	server.journal = xcalloc(1, sizeof(*server.journal));
 	struct fiber *f = fiber_spawn("test", in_daemon, &body);
 	loop_run();
 	fiber_join(f);
 	loop_free();
-	free(server.journal);
 }
 
 static void test_used_as_it_goes(void **state)
@@ -221,6 +304,18 @@ static void test_stops_while_it_reloads(void **state)
 	run_body(body_stops_while_it_reloads);
 }
 
+static void test_comes_back(void **state)
+{
+	(void)state;
+	run_body(body_comes_back);
+}
+
+static void test_overtaken(void **state)
+{
+	(void)state;
+	run_body(body_overtaken);
+}
+
 static int file_make(void **state)
 {
 	(void)state;
@@ -242,6 +337,8 @@ int main(void)
 		cmocka_unit_test(test_replaced_while_another_waits),
 		cmocka_unit_test(test_remembers_documents_only),
 		cmocka_unit_test(test_stops_while_it_reloads),
+		cmocka_unit_test(test_comes_back),
+		cmocka_unit_test(test_overtaken),
 	};
 
 	return cmocka_run_group_tests(tests, file_make, file_remove);
