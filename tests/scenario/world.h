@@ -359,7 +359,8 @@ struct world {
 	bool rehearsal;			   /* what was begun is no flip: it may stop no write */
 	int64_t rest_since_us,
 		rest_most_us; /* no side's event scheduler runs: since when (0: one does), at most */
-	int64_t dark_since_us, dark_most_us; /* no side takes writes: the same */
+	int64_t dark_since_us, dark_most_us;	 /* no side takes writes: the same */
+	int64_t astray_since_us, astray_most_us; /* old is open, and not by flipd: the same */
 	bool ended;
 	char warnings[4096];
 	char *document;			     /* of the flip's end, whole; in the arena */
@@ -413,7 +414,7 @@ void server_poke_at(struct server *, int64_t at_us);
 void server_down(struct server *);
 void server_boot(struct server *, bool closed);
 void server_restart(struct server *, bool closed, int64_t down_us);
-void note_dark(void); /* whether a side takes writes may have changed */
+void note_sides(void); /* what takes writes may have changed */
 void server_set_read_only(struct server *, bool on, bool by_flipd, const char *how);
 /* Gives a statement to the session's server; it begins now. */
 void stmt_begin(struct wsession *, struct stmt *);

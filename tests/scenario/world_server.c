@@ -259,15 +259,25 @@ void stmt_begin(struct wsession *x, struct stmt *m)
 
 /* --- the server as a whole --- */
 
-void note_dark(void)
+/* How long it has been so without a break, and at most so far. */
+static void note_stretch(bool is_so, int64_t *since_us, int64_t *most_us)
 {
-	int64_t us = w.dark_since_us ? vtime_us() - w.dark_since_us : 0;
+	int64_t us = *since_us ? vtime_us() - *since_us : 0;
 
-	w.dark_most_us = us > w.dark_most_us ? us : w.dark_most_us;
-	if (writable_sides() > 0)
-		w.dark_since_us = 0;
-	else if (!w.dark_since_us)
-		w.dark_since_us = vtime_us();
+	*most_us = us > *most_us ? us : *most_us;
+	if (!is_so)
+		*since_us = 0;
+	else if (!*since_us)
+		*since_us = vtime_us();
+}
+
+void note_sides(void)
+{
+	const struct server *old = &w.server[w.from];
+
+	note_stretch(writable_sides() == 0, &w.dark_since_us, &w.dark_most_us);
+	note_stretch(
+		old->up && !old->read_only && old->opened_by_other, &w.astray_since_us, &w.astray_most_us);
 }
 
 void server_down(struct server *s)
@@ -281,7 +291,7 @@ void server_down(struct server *s)
 	s->link.generation++;
 	s->link.applying = s->link.io = false;
 	s->link.fetched = s->link.applied;
-	note_dark();
+	note_sides();
 }
 
 /* Its end may be on the servers alone, where the journal could not take it. */
@@ -410,12 +420,12 @@ void server_set_read_only(struct server *s, bool on, bool by_flipd, const char *
 		judge_opening(s, how);
 	note("%s is %s (%s)", s->name, on ? "CLOSED" : "OPEN", how);
 	s->read_only = on;
-	note_dark();
 	s->nlog_at_fence = s->nlog;
 	s->state_at_fence = s->state;
 	if (!on) {
 		s->writable_since_us = vtime_us();
 		s->opened_by_other = !by_flipd;
 	}
+	note_sides();
 	server_poke(s);
 }

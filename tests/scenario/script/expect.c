@@ -159,9 +159,24 @@ static void judge_rest(const struct words *e)
 
 static void judge_dark(const struct words *e)
 {
-	note_dark();
+	note_sides();
 	if (w.dark_most_us > words_us(e->v[3]))
 		violation("no side took writes for %lld us", (long long)w.dark_most_us);
+}
+
+static void judge_astray(const struct words *e)
+{
+	note_sides();
+	if (w.astray_most_us > words_us(e->v[3]))
+		violation("old was open for %lld us by a restart or a hand", (long long)w.astray_most_us);
+}
+
+static void judge_fence(const struct words *e)
+{
+	const struct server *s = &w.server[words_server(e->v[2])];
+
+	if (s->outer_closed != !strcmp(e->v[3], "closed"))
+		violation("the outer fence of %s is %s", s->name, s->outer_closed ? "closed" : "open");
 }
 
 static void judge_lives(const struct words *e)
@@ -200,8 +215,10 @@ static const struct {
 	{"probe", 3, judge_probe},
 	{"row", 3, judge_row},
 	{"blackout", 4, judge_blackout},
-	{"events", 4, judge_rest}, /* rest DURATION, at most */
-	{"dark", 4, judge_dark},   /* below DURATION, no side writable */
+	{"events", 4, judge_rest},   /* rest DURATION, at most */
+	{"dark", 4, judge_dark},     /* below DURATION, no side writable */
+	{"astray", 4, judge_astray}, /* below DURATION, old open by a restart or a hand */
+	{"fence", 4, judge_fence},   /* SERVER open|closed: the outer one */
 	{"lives", 3, judge_lives},
 	{"hooks", 3, judge_hooks},
 	{"predicted", 3, judge_predicted},
