@@ -269,6 +269,7 @@ int drain_give_way(struct flip *, struct err *); /* the fence is had: -EAGAIN, n
 bool drain_is_writing(const struct facts_session *); /* its statement changes something */
 
 /* steps_fence.c */
+int64_t outer_deadline(const struct conf_fence *); /* of one try at a fence beside read_only */
 int MAY_WAIT fence_write_end(struct flip *, struct err *);
 void MAY_WAIT fence_write_drop(struct flip *);
 

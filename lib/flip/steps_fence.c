@@ -114,7 +114,7 @@ static void budget_fiber(void *arg)
 }
 
 /* A hook that needs long to open could never be undone within less than its own time-out. */
-static int64_t outer_deadline(const struct conf_fence *fence)
+int64_t outer_deadline(const struct conf_fence *fence)
 {
 	return flip_deadline(fence->hook_timeout_ms > ROUND_TRIP_MS ? fence->hook_timeout_ms : ROUND_TRIP_MS);
 }

@@ -233,8 +233,8 @@ int MAY_WAIT open_other_fences(struct flip *f, struct err *err)
 			continue;
 		ops = registry_fence(c->fences[i].kind);
 		if (ops)
-			rc = flip_rc(ops->open(&c->fences[i], &f->ctx, flip_deadline(budget_left_ms(f)), err),
-				err);
+			rc = flip_rc(
+				ops->open(&c->fences[i], &f->ctx, outer_deadline(&c->fences[i]), err), err);
 	}
 	return rc;
 }
