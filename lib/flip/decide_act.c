@@ -57,7 +57,11 @@ static enum decide_next MAY_WAIT new_stayed_closed(struct flip *f)
 		if (node_prove(f->new_side.reaper, flip_deadline(ROUND_TRIP_MS), &p, &ignored) == ACT_DONE)
 			return p.read_only ? DECIDE_ENDED : DECIDE_LOOK_AGAIN;
 	}
-	return settle_over(f) ? DECIDE_ENDED : DECIDE_LATER;
+	if (!settle_over(f))
+		return DECIDE_LATER;
+	decide_warn(f, "%s gives no answer at the flip's end: see that it is closed",
+		f->new_side.server->conf->name);
+	return DECIDE_ENDED;
 }
 
 static void stop_reason(struct flip *f, const char *why)
@@ -248,8 +252,14 @@ static enum decide_next MAY_WAIT act_roll_back_blind(
 		"undone%s",
 		f->new_side.server->conf->name, err_text(&l->new_view.err),
 		f->semi_sync_changed ? "; switch rpl_semi_sync_master_enabled on again" : "");
+	bool semi_sync = f->semi_sync_changed;
 	f->semi_sync_changed = false;
-	return roll_back(f, d, l);
+	enum decide_next next = roll_back(f, d, l);
+	if (next != DECIDE_ENDED && semi_sync) { /* new may answer yet: what was left there is undone then */
+		f->semi_sync_changed = true;
+		f->st[step_index("events")].status = STEP_DONE;
+	}
+	return next;
 }
 
 enum decide_next MAY_WAIT decide_close(struct flip *f, struct flip_side *s)

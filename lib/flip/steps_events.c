@@ -195,9 +195,9 @@ static int MAY_WAIT semi_sync_back(struct flip *f, struct err *err)
 {
 	if (!f->semi_sync_changed)
 		return 0;
-	if (f->recovered && f->new_side.out_of_reach) /* they would turn it off again */
+	if (f->new_side.out_of_reach) /* they would turn it off again */
 		return err_set(err, -EHOSTUNREACH,
-			"%s: an earlier life's sessions are not seen gone: semi-sync waits for that",
+			"%s: this flip's earlier sessions are not seen gone: semi-sync waits for that",
 			f->new_side.server->conf->name);
 	int rc = sess_open(f, &f->new_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
 	return rc < 0 ? rc
