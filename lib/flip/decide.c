@@ -15,6 +15,7 @@
 #include "lib/base/str.h"
 
 #define LOOK_AGAIN_MS 200
+#define OLD_EVERY_MS 100
 
 void decide_skip_rest(struct flip *f)
 {
@@ -143,6 +144,8 @@ void MAY_WAIT decide_run(struct flip *f)
 		if (d.row != last_row)
 			journal_decision(f, &d);
 		pause_ms = d.row == last_row && pause_ms < 2000 ? pause_ms * 2 : LOOK_AGAIN_MS;
+		if (d.action == RECOVER_DO_WAIT && in.phase != RECOVER_FENCED)
+			pause_ms = OLD_EVERY_MS; /* old must not be open now, and may boot so */
 		last_row = d.row;
 		if (d.alarm)
 			decide_warn(f, "ALARM: %s", d.why);
@@ -150,9 +153,14 @@ void MAY_WAIT decide_run(struct flip *f)
 		next = decide_act(f, &d, &look);
 		if (next == DECIDE_ENDED)
 			break;
-		if (next == DECIDE_LATER && !decide_wait(f, pause_ms))
+		if (next != DECIDE_LATER)
+			continue;
+		if (f->opened) /* the same */
+			guard_start(f);
+		if (!decide_wait(f, pause_ms))
 			break;
 	}
+	guard_stop(f);
 	if (f->state != FLIP_STUCK) /* flip_set_state() has seen to that */
 		cluster_heartbeat_resume(f->cluster);
 	fiber_unshield();

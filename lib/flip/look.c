@@ -22,6 +22,7 @@
  * life it has to connect first. */
 #define NEW_PATIENCE_MS 200
 #define NEW_PATIENCE_LATER_MS 1000
+#define OLD_EVERY_MS 100
 
 static int MAY_WAIT look_lock(struct flip *f, struct flip_side *s, struct look_side *v)
 {
@@ -148,14 +149,15 @@ static void look_fiber(void *arg)
 		err_server(&v->err, s->server->conf->name);
 }
 
-static void MAY_WAIT cut_short(struct fiber *fiber, int64_t patience_ms)
+/* False while it still runs after that time. */
+static bool MAY_WAIT over_within(const struct fiber *fiber, int64_t ms)
 {
-	int64_t until = flip_deadline(patience_ms);
+	int64_t until = flip_deadline(ms);
 
 	while (!fiber_done(fiber) && clock_us() < until)
 		if (fiber_sleep_ms(2) < 0)
 			break;
-	fiber_cancel(fiber);
+	return fiber_done(fiber);
 }
 
 static bool lacks(const struct gtid_list *l, const struct gtid *g)
@@ -218,6 +220,21 @@ static bool holds_old_up(const struct flip *f, const struct look_side *old_view)
 	       jn_phase(f) < RECOVER_INTENT && !resumes;
 }
 
+/* The look at new may take seconds, and meanwhile old, which must not be open now, may boot so: it is looked
+ * at again and again. Once it is open new counts as out of reach for this look, so that old is closed at
+ * once. */
+static void MAY_WAIT watch_old(struct flip *f, struct look_side *old_view, struct fiber *new_look)
+{
+	while (!over_within(new_look, OLD_EVERY_MS) && !fiber_cancelled()) {
+		if (old_view->seen.up && old_view->seen.writable) {
+			fiber_cancel(new_look);
+			return;
+		}
+		*old_view = (struct look_side){.flip = f, .side = old_view->side};
+		look_fiber(old_view);
+	}
+}
+
 void MAY_WAIT look_both(struct flip *f, struct look *ret)
 {
 	struct look_side *v[] = {&ret->old_view, &ret->new_view};
@@ -231,8 +248,11 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 		fibers[i] = fiber_spawn("look", look_fiber, v[i]);
 	}
 	fiber_join(fibers[0]);
-	if (holds_old_up(f, &ret->old_view))
-		cut_short(fibers[1], f->recovered ? NEW_PATIENCE_LATER_MS : NEW_PATIENCE_MS);
+	if (jn_phase(f) == RECOVER_INTENT || jn_phase(f) == RECOVER_OPENED)
+		watch_old(f, &ret->old_view, fibers[1]);
+	else if (holds_old_up(f, &ret->old_view) &&
+		 !over_within(fibers[1], f->recovered ? NEW_PATIENCE_LATER_MS : NEW_PATIENCE_MS))
+		fiber_cancel(fibers[1]);
 	fiber_join(fibers[1]);
 	compare_logs(f, ret);
 	for (int i = 0; i < 2; i++)
