@@ -63,13 +63,13 @@ int MAY_WAIT step_detach_verify(struct flip *f, struct err *err)
 
 /* Old closed, and nothing of its own beyond the final position: else it is kept out. Looks at its binlog's
  * state. */
-static int MAY_WAIT prove_old_unmoved(struct flip *f, struct err *err)
+static int MAY_WAIT prove_old_unmoved(struct flip *f, struct session *s, struct err *err)
 {
 	struct flip_side *o = &f->old_side;
 	struct node_proof p;
 	struct gtid first;
 	uint64_t beyond;
-	enum act act = node_prove(o->act, flip_deadline(ROUND_TRIP_MS), &p, err);
+	enum act act = node_prove(s, flip_deadline(ROUND_TRIP_MS), &p, err);
 
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
@@ -184,7 +184,7 @@ int MAY_WAIT step_reverse(struct flip *f, struct err *err)
 		return err_set(err, -ESTALE, "%s is kept out of replication", f->old_side.server->conf->name);
 	rc = side_ready(f, &f->old_side, err);
 	if (rc == 0)
-		rc = prove_old_unmoved(f, err);
+		rc = prove_old_unmoved(f, f->old_side.act, err);
 	if (rc == 0)
 		rc = side_facts(f->old_side.act, a, &facts, err);
 	if (rc < 0)
@@ -242,7 +242,7 @@ int MAY_WAIT step_reverse_verify(struct flip *f, struct err *err)
 	int rc = await_replication(f, f->old_side.act, f->old_side.server->conf->name, err);
 
 	if (rc == 0)
-		rc = prove_old_unmoved(f, err);
+		rc = prove_old_unmoved(f, f->old_side.act, err);
 	return rc;
 }
 
@@ -381,6 +381,7 @@ int MAY_WAIT step_propagate(struct flip *f, struct err *err)
 
 int MAY_WAIT step_finish(struct flip *f, struct err *err)
 {
+	struct err ignored = {0};
 	int rc = side_ready(f, &f->new_side, err);
 
 	if (rc < 0)
@@ -399,7 +400,12 @@ int MAY_WAIT step_finish(struct flip *f, struct err *err)
 	accounts_unlock_patiently(f);
 	/* Till here old that comes up open is closed again; from here on the watcher looks. */
 	rc = guard_end(f, err);
-	if (rc == 0)
-		rc = step_lock_undo(f, err);
+	if (rc == 0) /* a restart may have left it open for a moment, and it no replica */
+		rc = prove_old_unmoved(f, f->old_side.lock, err);
+	if (rc < 0)
+		return rc;
+	(void)!accounts_unlock(
+		f, &ignored); /* it may have been away before; what is left is told at the end */
+	rc = step_lock_undo(f, err);
 	return rc == 0 ? step_lock_undone(f, err) : rc;
 }
