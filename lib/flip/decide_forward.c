@@ -304,6 +304,8 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recove
 		return decide_stuck(f, d, l);
 	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
 		return decide_failed(f, "new could not be opened again", &err);
+	if (l->new_view.seen.writable && open_other_fences(f, &err) < 0)
+		flip_warn(f, "new is open, but not every fence of it: %s", err_text(&err));
 	if (!f->opened)
 		(void)open_confirmed(f, &err);
 	f->rolling_back = false;
@@ -311,6 +313,24 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recove
 		(void)step_detach(f, &err);
 	settings_scheduler_on(f);
 	return decide_stuck(f, d, l);
+}
+
+/* Nobody opens new again once the flip has ended. The first try may find its session gone with a restart. */
+static int MAY_WAIT prove_new_open(struct flip *f, struct err *err)
+{
+	struct node_proof p;
+	enum act act = ACT_UNKNOWN;
+
+	for (int i = 0; i < 2 && act != ACT_DONE; i++) {
+		err_clear(err);
+		int rc = sess_open(f, &f->new_side, SESSION_REAPER, flip_deadline(ROUND_TRIP_MS), err);
+		if (rc < 0)
+			return rc;
+		act = node_prove(f->new_side.reaper, flip_deadline(ROUND_TRIP_MS), &p, err);
+	}
+	if (act != ACT_DONE || !p.read_only)
+		return flip_rc(act, err);
+	return err_set(err, -EPERM, "%s is closed again", f->new_side.server->conf->name);
 }
 
 enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_decision *d, struct look *l)
@@ -326,6 +346,8 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 		return decide_failed(f, "the intent could not be made durable", &err);
 	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
 		return decide_failed(f, "new could not be opened", &err);
+	if (l->new_view.seen.writable && open_other_fences(f, &err) < 0) /* a restart has opened it */
+		return decide_failed(f, "new is open, but not every fence of it", &err);
 	if (!f->opened)
 		(void)open_confirmed(f, &err);
 	f->rolling_back = false;
@@ -337,12 +359,15 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 	/* Nobody closes old once the flip has ended: one that answers by now is looked at, not left out. */
 	if (!look_word_holds(f, &l->old_view, &err))
 		return decide_failed(f, "old is not left out", &err);
+	if (prove_new_open(f, &err) < 0)
+		return decide_failed(f, "new is not proven open", &err);
 	decide_warn(f,
 		"a failover by the word of %s: %s is left out; writes that only it has may be lost. Keep it "
 		"closed, "
 		"and seed it anew from %s",
 		f->word.user, f->old_side.server->conf->name, f->new_side.server->conf->name);
-	(void)runner_undo(f, "lock");
+	if (!runner_undo(f, "lock") && !settle_over(f))
+		return DECIDE_LATER; /* an open row would be in the way of every other flip */
 	decide_end(f, FLIP_DONE);
 	return DECIDE_ENDED;
 }
