@@ -51,6 +51,7 @@ int cluster_new(struct conf *snapshot, const struct conf_cluster *conf, struct c
 	c->snapshot = conf_ref(snapshot);
 	c->conf = conf;
 	c->poll_interval_ms = snapshot->daemon.poll_interval_ms;
+	c->heartbeat_home = -1;
 	c->nreplicas = conf->nreplicas;
 	c->replicas = xcalloc((size_t)conf->nreplicas + 1, sizeof(*c->replicas));
 	for (int i = 0; i < 2 && rc == 0; i++)

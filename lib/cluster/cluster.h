@@ -52,6 +52,7 @@ struct cluster {
 	struct gtid_list reached[2];
 	struct session *heartbeat; /* on the master, SESSION_HEARTBEAT */
 	enum conf_side heartbeat_side;
+	int heartbeat_home; /* the side that took a beat last, or that a flip has opened since; -1: none */
 	struct fiber *heartbeat_fiber;
 	int64_t heartbeat_fast_ms; /* a running flip's drain: interval instead of the configured one; 0 none
 				    */
@@ -93,7 +94,8 @@ int MAY_WAIT cluster_heartbeat_pause(struct cluster *, enum conf_side, struct se
 	int64_t deadline_us, struct err *) MUSTCHECK;
 /* A beat every interval_ms until resume; 0: as configured. */
 void cluster_heartbeat_fast(struct cluster *, int64_t interval_ms);
-void cluster_heartbeat_resume(struct cluster *);
+/* master: the side that a flip has opened; -1 where it has opened none. */
+void cluster_heartbeat_resume(struct cluster *, int master);
 /* A session of one's own on a server; caller closes. role as in node.h. */
 int MAY_WAIT cluster_session(struct cluster_server *, enum session_role, int64_t deadline_us,
 	struct session **ret, struct err *) MUSTCHECK;

@@ -12,6 +12,13 @@
 
 #define HEARTBEAT_LIMIT_MS 3000
 
+/* With the other side out of reach the one that is open need not be the master: a restart may have opened it,
+ * and a beat there would be a transaction of its own. It is where it was before, or a flip has opened it. */
+static bool is_home(const struct cluster *c, enum cluster_master m)
+{
+	return c->side[!m].facts.up || c->heartbeat_home == (int)m;
+}
+
 /* A session on today's master, or NULL when there is none to beat on. */
 static struct session *MAY_WAIT heartbeat_session(struct cluster *c)
 {
@@ -23,7 +30,7 @@ static struct session *MAY_WAIT heartbeat_session(struct cluster *c)
 		session_close(c->heartbeat);
 		c->heartbeat = NULL;
 	}
-	if (m > CLUSTER_MASTER_TARGET || !c->side[m].facts.schema_present)
+	if (m > CLUSTER_MASTER_TARGET || !is_home(c, m) || !c->side[m].facts.schema_present)
 		return NULL;
 	if (!c->heartbeat) {
 		struct session *s = NULL;
@@ -55,8 +62,11 @@ static void MAY_WAIT heartbeat_once(struct cluster *c)
 	fiber_doing("heartbeat on %s", c->side[c->heartbeat_side].conf->name);
 	/* A refused or lost beat shows as lag; the poll says why. */
 	if (node_heartbeat(s, c->lock_session[c->heartbeat_side], clock_us() + HEARTBEAT_LIMIT_MS * 1000,
-		    &written, &err) != ACT_UNKNOWN)
+		    &written, &err) != ACT_UNKNOWN) {
+		if (written)
+			c->heartbeat_home = (int)c->heartbeat_side;
 		return;
+	}
 	c->heartbeat_lost = true;
 	c->heartbeat_lost_mark = *session_get_mark(s);
 	c->heartbeat_lost_side = c->heartbeat_side;
@@ -106,8 +116,10 @@ void cluster_heartbeat_fast(struct cluster *c, int64_t interval_ms)
 	fiber_cond_signal(&c->heartbeat_wake);
 }
 
-void cluster_heartbeat_resume(struct cluster *c)
+void cluster_heartbeat_resume(struct cluster *c, int master)
 {
+	if (master >= 0)
+		c->heartbeat_home = master;
 	c->heartbeat_paused = false;
 	c->heartbeat_fast_ms = 0;
 }

@@ -162,7 +162,7 @@ void MAY_WAIT decide_run(struct flip *f)
 	}
 	guard_stop(f);
 	if (f->state != FLIP_STUCK) /* flip_set_state() has seen to that */
-		cluster_heartbeat_resume(f->cluster);
+		cluster_heartbeat_resume(f->cluster, f->opened ? (int)f->to : -1);
 	fiber_unshield();
 }
 

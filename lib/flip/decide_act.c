@@ -28,7 +28,7 @@ static bool MAY_WAIT undo_settings(struct flip *f)
 
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
 	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed || f->nlocked;
-	cluster_heartbeat_resume(f->cluster);
+	cluster_heartbeat_resume(f->cluster, f->from);
 	/* Side by side: accounts are not locked out for as long as a name server is silent. */
 	struct fiber *endpoints = fiber_spawn("endpoints back", endpoints_back, f);
 	bool events = runner_undo(f, "events");
@@ -247,7 +247,7 @@ static enum decide_next MAY_WAIT act_roll_back_blind(
 		f->blind_since_us = clock_us();
 	if (clock_us() - f->blind_since_us < BLIND_MS * 1000)
 		return DECIDE_LATER;
-	flip_warn(f,
+	decide_warn(f,
 		"%s was out of reach while the flip was rolled back (%s): what the flip changed there is not "
 		"undone%s",
 		f->new_side.server->conf->name, err_text(&l->new_view.err),

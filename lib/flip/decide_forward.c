@@ -254,7 +254,7 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 	if (rc < 0)
 		flip_warn(f, "applications may still be sent to %s: %s", f->old_side.server->conf->name,
 			err_text(&err));
-	cluster_heartbeat_resume(f->cluster);
+	cluster_heartbeat_resume(f->cluster, f->to);
 	settings_scheduler_on(f);
 	return settle(f, d, l);
 }
@@ -286,7 +286,7 @@ enum decide_next MAY_WAIT decide_forward_blind(
 		return decide_failed(f, "new is open, but not every fence of it", &err);
 	(void)open_confirmed(f, &err);
 	f->rolling_back = false;
-	cluster_heartbeat_resume(f->cluster);
+	cluster_heartbeat_resume(f->cluster, f->to);
 	if (applied && step_detach(f, &err) < 0)
 		return decide_failed(f, "new serves, but could not forget its replication", &err);
 	serve_without_old(f);

@@ -111,7 +111,7 @@ static void heartbeat_settle(struct flip *f)
 	if (f->state == FLIP_STUCK && !f->opened)
 		f->cluster->heartbeat_paused = true;
 	else
-		cluster_heartbeat_resume(f->cluster);
+		cluster_heartbeat_resume(f->cluster, f->opened ? (int)f->to : -1);
 }
 
 /* Nothing is done before an operator has looked. */

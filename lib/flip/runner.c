@@ -242,7 +242,7 @@ static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 		return rc;
 	fiber_stop(f->budget);
 	f->budget = NULL;
-	cluster_heartbeat_resume(f->cluster);
+	cluster_heartbeat_resume(f->cluster, f->from);
 	probe_allow(f->probe, f->from, true);
 	f->fence_issued = f->fence_answered = f->fence_refused = f->has_final = false;
 	return 0;

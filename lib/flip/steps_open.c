@@ -280,7 +280,7 @@ int MAY_WAIT step_open(struct flip *f, struct err *err)
 int MAY_WAIT step_open_verify(struct flip *f, struct err *err)
 {
 	(void)err;
-	cluster_heartbeat_resume(f->cluster);
+	cluster_heartbeat_resume(f->cluster, f->to);
 	settings_scheduler_on(f);
 	return 0;
 }
