@@ -220,6 +220,18 @@ static bool holds_old_up(const struct flip *f, const struct look_side *old_view)
 	       jn_phase(f) < RECOVER_INTENT && !resumes;
 }
 
+/* In a later life new that lets flipd log in is there: it may have restarted open, and is waited for longer.
+ */
+static bool MAY_WAIT new_in_time(const struct flip *f, const struct fiber *new_look)
+{
+	const struct session *s = f->new_side.reaper;
+
+	if (!f->recovered)
+		return over_within(new_look, NEW_PATIENCE_MS);
+	return over_within(new_look, NEW_PATIENCE_LATER_MS) ||
+	       (s && session_alive(s) && over_within(new_look, LOOK_LIMIT_MS));
+}
+
 /* The look at new may take seconds, and meanwhile old, which must not be open now, may boot so: it is looked
  * at again and again. Once it is open new counts as out of reach for this look, so that old is closed at
  * once. */
@@ -250,8 +262,7 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 	fiber_join(fibers[0]);
 	if (jn_phase(f) == RECOVER_INTENT || jn_phase(f) == RECOVER_OPENED)
 		watch_old(f, &ret->old_view, fibers[1]);
-	else if (holds_old_up(f, &ret->old_view) &&
-		 !over_within(fibers[1], f->recovered ? NEW_PATIENCE_LATER_MS : NEW_PATIENCE_MS))
+	else if (holds_old_up(f, &ret->old_view) && !new_in_time(f, fibers[1]))
 		fiber_cancel(fibers[1]);
 	fiber_join(fibers[1]);
 	compare_logs(f, ret);

@@ -236,6 +236,7 @@ static void parse_allow(const struct words *l)
 	w.may_not_end |= !strcmp(l->v[1], "unended");
 	w.hands |= !strcmp(l->v[1], "hands");
 	w.foreign_lock |= !strcmp(l->v[1], "foreign");
+	w.may_be_missed |= !strcmp(l->v[1], "missed");
 }
 
 static void parse_line(const char *line)

@@ -369,7 +369,7 @@ struct world {
 	/* told to the journal, whether it took it or not */
 	bool opening_told;
 	int64_t closing_us; /* of its row, first */
-	bool over, judged, may_be_stuck, may_not_end, foreign_lock;
+	bool over, judged, may_be_stuck, may_not_end, foreign_lock, may_be_missed;
 	bool (*after_life)(void); /* acts on the flip that ended; true when it did (an operator's resolve) */
 };
 

@@ -38,6 +38,7 @@ bool operator_says(const struct flip_word *);
 bool MAY_WAIT operator_takes_up(void);
 void word_seen(const struct server *);
 void word_used(const struct server *);
+bool out_of_sight(const struct server *); /* of flipd, or was a moment ago */
 bool word_excuses(const struct server *);
 bool word_excuses_end(const struct server *);
 

@@ -197,6 +197,13 @@ static void judge_accounts(void)
 		violation("an account is still locked on old, and nobody is told");
 }
 
+/* A decision for old may not have been carried out: new answered after all. */
+static bool ended_by_a_word(void)
+{
+	return (w.outcome == FLIP_DONE && fake_journal_decided("\"failover\"")) ||
+	       (w.outcome == FLIP_ROLLED_BACK && left_out());
+}
+
 void world_judge(void)
 {
 	char why[200] = "";
@@ -208,8 +215,7 @@ void world_judge(void)
 		violation("the flip has not ended");
 	if (w.ended && w.outcome == FLIP_OUTCOME_STUCK && !w.may_be_stuck)
 		violation("the flip is stuck: %s", w.warnings);
-	if (left_out() && w.warnings[0] && !strstr(w.fault_name, "journal decide") &&
-		(w.outcome == FLIP_DONE || w.outcome == FLIP_ROLLED_BACK) &&
+	if (ended_by_a_word() && w.warnings[0] && !strstr(w.fault_name, "journal decide") &&
 		!strstr(w.warnings, "by the word of"))
 		violation("a side is left out by a word, and nobody is told");
 	if (w.ended && !world_settled(why, sizeof(why)))

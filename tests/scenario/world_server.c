@@ -375,7 +375,7 @@ static bool sent_on_a_word(const struct server *other)
 	int64_t said_us = w.word[other->index].ever_us;
 
 	return said_us && said_us < w.unfence_sent_us &&
-	       (other->partitioned || w.unfence_sent_us < other->in_reach_since_us + LAST_TRY_US);
+	       (out_of_sight(other) || w.unfence_sent_us < other->in_reach_since_us + LAST_TRY_US);
 }
 
 static int64_t later(int64_t a, int64_t b)
@@ -399,12 +399,13 @@ static void judge_opening(struct server *s, const char *how)
 	bool new = s->index == w.to;
 	/* Before an intent old opens even while new is out of reach, whatever a restart has made of it
 	 * meanwhile. */
-	int64_t notice_us = new || fake_journal_has("intent") ? NOTICE_US : LOOK_US;
+	bool blind = !new && !fake_journal_has("intent");
 
 	word_used(other);
 	if (told_otherwise(s))
 		return;
-	if (is_known_open(other, notice_us))
+	if (is_known_open(other, blind ? LOOK_US : NOTICE_US) &&
+		!(blind && other->opened_by_other && out_of_sight(other)))
 		violation("flipd opens %s (%s) while %s is open", s->name, how, other->name);
 	if (new && !fake_journal_intent_live())
 		violation("flipd opens %s (%s) without a live, durable intent", s->name, how);

@@ -3,6 +3,8 @@
  * speaks for a side that flipd cannot see, until it has seen it again; a loss accepted gives up what that
  * side alone took, nothing else.
  */
+#include <string.h>
+
 #include "tests/scenario/fake_loop.h"
 #include "tests/scenario/world.h"
 
@@ -91,12 +93,29 @@ void word_used(const struct server *s)
 		w.word[s->index].given_up = true;
 }
 
+/* New connections fail there, or did a moment ago; sessions that it had have gone with its restart. */
+static bool refuses(const struct server *s)
+{
+	for (int i = 0; i < w.nspoils; i++) {
+		const struct spoil *b = &w.spoil[i];
+		if (!strcmp(b->what, "connect") && (!strcmp(b->where, s->name) || !strcmp(b->where, "any")) &&
+			vtime_us() < b->until_us + LAST_TRY_US)
+			return true;
+	}
+	return false;
+}
+
+bool out_of_sight(const struct server *s)
+{
+	return s->partitioned || refuses(s);
+}
+
 /* Whether s, open, stands for dead by an operator's word, and flipd cannot know better: it cannot see it, or
  * could not until a moment ago. */
 bool word_excuses(const struct server *s)
 {
 	return w.word[s->index].said_us &&
-	       (s->partitioned || vtime_us() - s->in_reach_since_us <= LAST_TRY_US);
+	       (out_of_sight(s) || vtime_us() - s->in_reach_since_us <= LAST_TRY_US);
 }
 
 /* The same when the flip has ended: nobody looks at it from then on but the watcher. */
@@ -104,5 +123,5 @@ bool word_excuses_end(const struct server *s)
 {
 	int64_t last_us = w.closing_us ? w.closing_us : w.ended_us;
 
-	return w.word[s->index].ever_us && (s->partitioned || s->in_reach_since_us > last_us - LAST_TRY_US);
+	return w.word[s->index].ever_us && (out_of_sight(s) || s->in_reach_since_us > last_us - LAST_TRY_US);
 }

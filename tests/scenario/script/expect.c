@@ -237,7 +237,7 @@ void expect_judge(void)
 		if (!known)
 			scenario_bad("no such expectation: %s", words_rest(&expected[i], 0));
 	}
-	for (int i = 0; i < w.ntriggers; i++)
+	for (int i = 0; i < w.ntriggers && !w.may_be_missed; i++)
 		if (!w.trigger[i].fired)
 			violation("trigger %d (%s) never came", i + 1, w.trigger[i].word);
 }
