@@ -25,16 +25,22 @@ BATCH = 50
 
 # What a run may end with, and why that is no fault of flipd's.
 EXCUSED = {
-    r"a heartbeat on \w+, which flipd did not open": "the other side is closed: the one that is open is the master, "
-                                                     "whoever has opened it",
-    r"both sides are open at the end": "stuck; the one that booted open is out of reach, and closed when it answers",
-    r"10 s after the end \(rolled_back\): \w+ is open": "it booted open while it was out of reach, after flipd had told "
-                                                        "of that; the watcher sees to it",
-    r"10 s after the end .*: semi-sync of \w+ is not as it was": "out of reach till settle_timeout; a warning says so",
-    r"10 s after the end .*: the endpoint points at": "the name server was silent till settle_timeout; a warning says so",
-    r"10 s after the end .*: the flip's row on \w+ is": "the journal or the server was away till settle_timeout; it is told",
-    r"an account is still locked on old$": "out of reach till the end; a warning says how to unlock it",
-    r"10 s after the end .*: the lock on \w+ is still held": "by a life of flipd whose machine died, until wait_timeout",
+    r"a heartbeat on \w+, which flipd did not open":
+        "the other side is closed: the one that is open is the master, whoever has opened it",
+    r"both sides are open at the end":
+        "stuck; the one that booted open is out of reach, and closed when it answers",
+    r"10 s after the end \(rolled_back\): \w+ is open":
+        "it booted open while it was out of reach, and flipd has told of that; the watcher sees to it",
+    r"10 s after the end .*: semi-sync of \w+ is not as it was":
+        "out of reach till settle_timeout; a warning says so",
+    r"10 s after the end .*: the endpoint points at":
+        "the name server was silent till settle_timeout; a warning says so",
+    r"10 s after the end .*: the flip's row on \w+ is":
+        "the journal or the server was away till settle_timeout; a warning says so",
+    r"an account is still locked on old$":
+        "out of reach till the end; a warning says how to unlock it",
+    r"10 s after the end .*: the lock on \w+ is still held":
+        "by a life of flipd whose machine died, until wait_timeout",
 }
 
 STEPS = ("lock drain events fence kill coordinates endpoints intent sync verify open detach reverse repoint propagate "
