@@ -139,6 +139,24 @@ static void look_at_sessions(void)
 		CHECK(!list[i].holds_tables);
 }
 
+/* Nothing is written on a closed server, whatever the account could. */
+static void create_account_on_a_closed_server(void)
+{
+	const struct conf_account late = {.user = "late", .password = "late"};
+
+	admin(&sides[B],
+		"SET STATEMENT sql_log_bin=0 FOR GRANT CREATE USER, READ ONLY ADMIN ON *.* TO flipd@'%%'");
+	struct session *s = open_as(&sides[B], SESSION_ACT, NULL);
+	REFUSED(node_create_account(s, GRANTS_FOR_PROBE, &late, IN(3000), &err));
+	CHECK(err.code == -EROFS && strstr(err.message, "read_only"));
+	struct db_result *r =
+		admin_ask(&sides[B], "SELECT COUNT(*) AS n FROM mysql.user WHERE User = 'late'");
+	CHECK(db_get_int(r, 0, "n", -1) == 0);
+	db_result_free(r);
+	session_close(s);
+	admin(&sides[B], "SET STATEMENT sql_log_bin=0 FOR REVOKE CREATE USER ON *.* FROM flipd@'%%'");
+}
+
 void exercise_looking(void)
 {
 	look_at_master();
@@ -147,6 +165,7 @@ void exercise_looking(void)
 	CHECK(f->channels[0].port == sides[A].conf.port && str_eq(f->channels[0].user, "repl") &&
 		!f->channels[0].filters[0]);
 	look_at_accounts();
+	create_account_on_a_closed_server();
 	look_at_sessions();
 	sides[B].conf.boots_fenced = 1;
 	CHECK(look(&sides[B], 0)->boots_read_only == 1);

@@ -280,6 +280,23 @@ def test_asks_on_a_terminal(flipd):
         assert len(flipd.json("history")[1]["flips"]) == flips
 
 
+def test_asks_beside_the_document(flipd):
+    """With --json what is shown before the question is not in the way of who reads the document."""
+    main, other = pty.openpty()
+    child = subprocess.Popen([places.built("flipctl"), "--socket", flipd.socket, "--json", "flip", "shard1", "--to",
+                              "target"], stdin=other, stderr=other, stdout=subprocess.PIPE, start_new_session=True)
+    os.close(other)
+    seen = b""
+    while b"[yes/no]" not in seen:
+        seen += os.read(main, 4096)
+    assert b"The master would become target" in seen
+    os.write(main, b"yes\n")
+    document = json.load(child.stdout)
+    assert child.wait(10) == 2 and document["outcome"] == "refused"
+    os.close(main)
+    child.stdout.close()
+
+
 def test_history_and_last_flip_survive_a_restart(make):
     flipd = make().start()
     flip = flipd.json("flip", "shard1", "--to", "target", "--yes")[1]

@@ -164,6 +164,9 @@ static void policy_keys(void **state)
 			"hooks.after_open[0]: an absolute path or an http(s) URL is wanted, not 'run'"},
 		{"hooks: {after_open: [ftp://x]}",
 			"hooks.after_open[0]: an absolute path or an http(s) URL is wanted, not 'ftp://x'"},
+		{"hooks: {after_open: ['htps://bot:s3cret@chat.example.com/x']}",
+			"hooks.after_open[0]: an absolute path or an http(s) URL is wanted, not "
+			"'htps://chat.example.com'"},
 		{"hooks: {before_flip: [/x]}", "hooks.before_flip: unknown key"},
 		{"source: {host: a}", "source: may not stand here, only in a cluster"},
 		{"endpoints: []", "endpoints: may not stand here, only in a cluster"},
