@@ -46,6 +46,21 @@ static int make_watched(
 	return code;
 }
 
+/* It cannot be taken up: its cluster, if it is still configured, takes no other before somebody has looked.
+ */
+static void keep_unreadable(struct server *server, const struct journal_flip *f, const struct err *why)
+{
+	const struct conf_cluster *conf = conf_find_cluster(server->conf, f->cluster);
+	struct watched *w;
+	struct err err = {0};
+
+	if (!conf || watch_new(server, server->conf, conf, &w, &err) < 0)
+		return;
+	w->configured = false;
+	w->unreadable = xstrdup(err_text(why));
+	server_add(server, w);
+}
+
 static void adopt_flip(struct server *server, const struct journal_flip *f)
 {
 	struct log_ctx ctx = {.cluster = f->cluster, .flip_id = f->id};
@@ -59,6 +74,7 @@ static void adopt_flip(struct server *server, const struct journal_flip *f)
 	if (make_watched(server, f, &w, &err) < 0) {
 		log_at(LOG_LEVEL_ERROR, &ctx, "an unfinished flip is kept in the journal: %s",
 			err_text(&err));
+		keep_unreadable(server, f, &err);
 		return;
 	}
 	/* Whoever reads the configuration afterwards says that it is in there. */

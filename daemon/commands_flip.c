@@ -92,14 +92,23 @@ static void MAY_WAIT hasten(struct request *r, struct watched *w)
 	run_unref(run);
 }
 
+/* What is left then is the flip's row on the servers, like that of a flipd on another host. */
+static int say_unreadable(const struct watched *w, int code, struct err *err)
+{
+	err_hint(err,
+		"see that exactly one side takes writes; then stop flipd, move %s/journal.db away, start it, "
+		"and say: flipctl resolve %s",
+		w->server->conf->daemon.state_dir, w->name);
+	return err_set(err, code, "%s: an unfinished flip could not be taken up: %s", w->name, w->unreadable);
+}
+
 /* Nothing else runs on the cluster and the daemon stays. */
 static int may_flip(const struct request *r, const struct watched *w, struct err *err)
 {
 	if (r->server->stopping)
 		return err_set(err, -EBUSY, "flipd is about to stop");
 	if (w->unreadable)
-		return err_set(err, -EBUSY, "%s: an unfinished flip could not be taken up: %s", w->name,
-			w->unreadable);
+		return say_unreadable(w, -EBUSY, err);
 	if (w->run && flip_get_state(w->run->flip) == FLIP_STUCK)
 		return err_set(err, -EBUSY, "%s: %s %s is stuck: see flipctl resolve %s", w->name,
 			run_word(w->run), flip_id(w->run->flip), w->name);
@@ -357,8 +366,7 @@ int command_resolve(struct request *r, struct strbuf *ret, struct err *err)
 		return code;
 	str_copy(word.user, sizeof(word.user), user);
 	if (w->unreadable)
-		return err_set(err, -ENOENT, "%s: an unfinished flip could not be taken up: %s", w->name,
-			w->unreadable);
+		return say_unreadable(w, -ENOENT, err);
 	if (!w->run)
 		return foreign(r, w, user, ret, err);
 	if (w->run->active && flip_get_state(w->run->flip) == FLIP_RUNNING)

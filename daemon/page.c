@@ -27,8 +27,9 @@ static void add_servers(struct strbuf *b, struct cluster *c)
 			strbuf_add(b, "<br>");
 		escape_html(b, s->conf->name);
 		strbuf_add(b, " ");
+		strbuf_add(b, str_if_v6(s->conf->host, "["));
 		escape_html(b, s->conf->host);
-		strbuf_addf(b, ":%u %s", (unsigned)s->conf->port,
+		strbuf_addf(b, "%s:%u %s", str_if_v6(s->conf->host, "]"), (unsigned)s->conf->port,
 			!s->facts.up	     ? "does not answer"
 			: s->facts.read_only ? "closed"
 					     : "<b>open</b>");

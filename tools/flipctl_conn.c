@@ -162,7 +162,8 @@ static int error_exit(const struct wire *error)
 	const char *code = wire_get_str(error, "code");
 	const char *message = wire_get_str(error, "message");
 
-	(void)fprintf(stderr, "flipctl: %s\n", message ? message : "flipd refused without saying why");
+	(void)fprintf(
+		stderr, "flipctl: %s\n", message ? text_clean(message) : "flipd refused without saying why");
 	for (size_t i = 0; i < COUNT_OF(codes); i++) {
 		if (str_eq(codes[i].code, code))
 			return codes[i].exit_code;

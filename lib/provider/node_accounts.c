@@ -25,7 +25,7 @@ enum act node_list_accounts(struct session *s, const struct conf_list *entries, 
 	int n = 0;
 
 	s->node->dialect->accounts(&ctx, entries, &sql);
-	enum act act = node_ask(s, &sql, "looking at the accounts to lock", deadline_us, &r, err);
+	enum act act = node_ask(s, &sql, "looking at the accounts", deadline_us, &r, err);
 	if (act != ACT_DONE)
 		return act;
 	list = arena_alloc(arena, sizeof(*list) * (size_t)(r->rows + 1));

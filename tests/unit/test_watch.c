@@ -32,10 +32,8 @@ int MAY_WAIT flip_guard_close(struct cluster *c, enum conf_side side, struct err
 	return fiber_sleep_ms(60000);
 }
 
-static struct conf *conf_of(const char *host)
+static void write_conf(const char *cluster, const char *host)
 {
-	struct conf *conf = NULL;
-	struct conf_errors errors = {0};
 	FILE *file = fopen(path, "w");
 
 	assert_non_null(file);
@@ -43,9 +41,17 @@ static struct conf *conf_of(const char *host)
 	(void)fprintf(file,
 		"daemon: {poll_interval: 100ms, control_group: root}\n"
 		"defaults: {user: flipd, password: x, replication: {user: repl, password: y}, guard: fence}\n"
-		"clusters:\n  a:\n    source: {host: %s, port: 1}\n    target: {host: 127.0.0.2, port: 1}\n",
-		host);
+		"clusters:\n  %s:\n    source: {host: %s, port: 1}\n    target: {host: 127.0.0.2, port: 1}\n",
+		cluster, host);
 	(void)fclose(file);
+}
+
+static struct conf *conf_of(const char *host)
+{
+	struct conf *conf = NULL;
+	struct conf_errors errors = {0};
+
+	write_conf("a", host);
 	if (conf_load(path, &conf, &errors) < 0)
 		fail_msg("%s", errors.n ? errors.v[0] : "no configuration");
 	conf_errors_free(&errors);
@@ -222,6 +228,19 @@ static void past_flip(const char *id, const char *outcome)
 	wire_free(document);
 }
 
+static void forget_all(void)
+{
+	while (server.nwatched) {
+		struct watched *w = server.watched[0];
+		server_remove(&server, w);
+		watch_free(w);
+	}
+	free(server.watched);
+	server.watched = NULL;
+	conf_unref(server.conf);
+	server.conf = NULL;
+}
+
 /* A reload brings a cluster back that was taken out: what its last flip closed is guarded, however many flips
  * were refused since. */
 static void body_comes_back(void *arg)
@@ -242,12 +261,41 @@ static void body_comes_back(void *arg)
 	assert_non_null(w->last_flip);
 	assert_string_equal(wire_get_str(w->last_flip, "id"), "refused 11");
 	assert_int_equal(w->guarded, CONF_SOURCE);
-	server_remove(&server, w);
-	watch_free(w);
-	free(server.watched);
-	server.watched = NULL;
-	conf_unref(server.conf);
-	server.conf = NULL;
+	forget_all();
+}
+
+/* A flip that cannot be taken up is in the way of others until somebody has looked, whatever is configured.
+ */
+static void body_unreadable(void *arg)
+{
+	struct err err = {0};
+	(void)arg;
+
+	server.conf = conf_of("127.0.0.1");
+	assert_int_equal(
+		journal_begin(server.journal,
+			&(struct journal_flip){.id = "f",
+				.cluster = "a",
+				.from = "source",
+				.to = "target",
+				.state = "running",
+				.config = "clusters: {other: {user: u, password: p, replication: {user: r, "
+					  "password: "
+					  "p}, source: {host: 10.0.0.1}, target: {host: 10.0.0.2}}}\n"},
+			&err),
+		0);
+	assert_int_equal(adopt_unfinished(&server, &err), 0);
+	for (int i = 0; i < 3; i++) {
+		struct wire *changed = NULL;
+		struct watched *w = server_find(&server, "a");
+		assert_non_null(w);
+		assert_non_null(strstr(w->unreadable, "it was a flip of other"));
+		assert_int_equal(w->configured, i > 0 && i % 2 == 0);
+		write_conf(i == 0 ? "b" : "a", "127.0.0.1");
+		reload_fiber(&changed);
+		wire_free(changed);
+	}
+	forget_all();
 }
 
 static void in_daemon(void *arg)
@@ -316,6 +364,12 @@ static void test_overtaken(void **state)
 	run_body(body_overtaken);
 }
 
+static void test_unreadable(void **state)
+{
+	(void)state;
+	run_body(body_unreadable);
+}
+
 static int file_make(void **state)
 {
 	(void)state;
@@ -338,6 +392,7 @@ int main(void)
 		cmocka_unit_test(test_remembers_documents_only),
 		cmocka_unit_test(test_stops_while_it_reloads),
 		cmocka_unit_test(test_comes_back),
+		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_overtaken),
 	};
 
