@@ -144,7 +144,8 @@ void MAY_WAIT decide_run(struct flip *f)
 		if (d.row != last_row)
 			journal_decision(f, &d);
 		pause_ms = d.row == last_row && pause_ms < 2000 ? pause_ms * 2 : LOOK_AGAIN_MS;
-		if (d.action == RECOVER_DO_WAIT && in.phase != RECOVER_FENCED)
+		if ((d.action == RECOVER_DO_WAIT && in.phase != RECOVER_FENCED) ||
+			(in.phase == RECOVER_INTENT && in.new_side.up && in.new_side.writable))
 			pause_ms = OLD_EVERY_MS; /* old must not be open now, and may boot so */
 		last_row = d.row;
 		if (d.alarm)

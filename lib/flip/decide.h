@@ -51,4 +51,15 @@ enum decide_next MAY_WAIT decide_forward_blind(struct flip *, const struct recov
 enum decide_next MAY_WAIT decide_serve_stuck(struct flip *, const struct recover_decision *, struct look *);
 enum decide_next MAY_WAIT decide_failover(struct flip *, const struct recover_decision *, struct look *);
 
+/* decide_undo.c: each may be asked again; what is undone is not undone twice. */
+/* Where new is found open meanwhile it comes back early, and nothing more is undone. */
+void MAY_WAIT decide_undo_endpoints(struct flip *);
+/* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
+ * tried again until settle_timeout, with applications served meanwhile. */
+bool MAY_WAIT decide_undo_settings(struct flip *);
+/* The same and the lock, which is kept while something is not undone, but not for ever. */
+bool MAY_WAIT decide_undo_rest(struct flip *);
+/* It answers, and is open: a restart's doing, or a hand's. */
+bool MAY_WAIT decide_new_is_open(struct flip *);
+
 #endif

@@ -15,35 +15,6 @@
 #define STALE_MS 100  /* how old a look at new may be when old opens on its strength */
 #define BLIND_MS 5000 /* how long a roll back waits for a new side out of reach, old being open already */
 
-static void endpoints_back(void *arg)
-{
-	(void)runner_undo(arg, "endpoints");
-}
-
-/* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
- * tried again until settle_timeout, with applications served meanwhile. */
-static bool MAY_WAIT undo_settings(struct flip *f)
-{
-	const struct step_state *st = &f->st[step_index("endpoints")];
-
-	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
-	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed || f->nlocked;
-	cluster_heartbeat_resume(f->cluster, f->from);
-	/* Side by side: accounts are not locked out for as long as a name server is silent. */
-	struct fiber *endpoints = fiber_spawn("endpoints back", endpoints_back, f);
-	bool events = runner_undo(f, "events");
-	fiber_join(endpoints);
-	return events && (!st->begun || st->status == STEP_UNDONE);
-}
-
-static bool MAY_WAIT undo_rest(struct flip *f)
-{
-	f->st[step_index("lock")].begun |= f->row_written;
-	if (!undo_settings(f) && !settle_over(f))
-		return false; /* the lock is kept while something is not undone, but not for ever */
-	return runner_undo(f, "lock");
-}
-
 /* New was closed when the roll back began; a restart since may have left it open. Open, or no answer: the
  * table says what then, and there is no end before. */
 static enum decide_next MAY_WAIT new_stayed_closed(struct flip *f)
@@ -118,7 +89,7 @@ static enum decide_next MAY_WAIT act_clean(struct flip *f, const struct recover_
 
 	if (!l->old_view.seen.up && !settle_over(f))
 		return DECIDE_LATER; /* the scheduler and the row are still as the flip left them */
-	if ((!remove_trial(f) || !undo_rest(f)) && !settle_over(f))
+	if ((!remove_trial(f) || !decide_undo_rest(f)) && !settle_over(f))
 		return DECIDE_LATER;
 	if (awaits_a_side(f, l))
 		return DECIDE_LATER;
@@ -206,15 +177,19 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 		return DECIDE_LOOK_AGAIN;
 	if (open_old(f, l, &err) < 0)
 		return decide_failed(f, "old could not be opened", &err);
-	if (!undo_settings(f) && !settle_over(f))
-		return DECIDE_LATER;
+	if (!decide_undo_settings(f)) {
+		if (decide_new_is_open(f))
+			return DECIDE_LOOK_AGAIN;
+		if (!settle_over(f))
+			return DECIDE_LATER;
+	}
 	if (l->new_view.seen.up) /* else all that it is given was waited for already */
 		next = new_stayed_closed(f);
 	else if (!look_word_holds(f, &l->new_view, &err)) /* nobody closes it once the flip has ended */
 		return decide_failed(f, "new is not left as it is", &err);
 	if (next != DECIDE_ENDED)
 		return next;
-	if (!undo_rest(f) && !settle_over(f))
+	if (!decide_undo_rest(f) && !settle_over(f))
 		return DECIDE_LATER;
 	stop_reason(f, d->why);
 	decide_end(f, FLIP_ROLLED_BACK);
@@ -241,8 +216,10 @@ static enum decide_next MAY_WAIT act_roll_back_blind(
 	if (open_old(f, l, &err) < 0)
 		return decide_failed(f, "old could not be opened", &err);
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
-	(void)runner_undo(f, "endpoints");
+	decide_undo_endpoints(f);
 	(void)!accounts_unlock(f, &err); /* tried again, and told, with the rest */
+	if (decide_new_is_open(f))
+		return DECIDE_LOOK_AGAIN;
 	if (!f->blind_since_us)
 		f->blind_since_us = clock_us();
 	if (clock_us() - f->blind_since_us < BLIND_MS * 1000)

@@ -277,6 +277,8 @@ enum decide_next MAY_WAIT decide_forward_blind(
 		return decide_stuck(f, d, l);
 	if (opened_early(f, l, &err))
 		return decide_failed(f, "new took writes before it had all of old's", &err);
+	if (f->opened && l->new_view.seen.writable)
+		guard_start(f); /* what follows may take long, and old may boot open meanwhile */
 	applied = relay_applied(f);
 	if (!l->new_view.seen.writable && !look_word_holds(f, &l->old_view, &err))
 		return decide_failed(f, "new is not opened beside old", &err);
@@ -285,6 +287,7 @@ enum decide_next MAY_WAIT decide_forward_blind(
 	if (l->new_view.seen.writable && open_other_fences(f, &err) < 0)
 		return decide_failed(f, "new is open, but not every fence of it", &err);
 	(void)open_confirmed(f, &err);
+	guard_start(f);
 	f->rolling_back = false;
 	cluster_heartbeat_resume(f->cluster, f->to);
 	if (applied && step_detach(f, &err) < 0)
@@ -309,9 +312,11 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recove
 	if (!f->opened)
 		(void)open_confirmed(f, &err);
 	f->rolling_back = false;
+	guard_start(f);
 	if (l->new_view.seen.up && relay_applied(f))
 		(void)step_detach(f, &err);
 	settings_scheduler_on(f);
+	guard_stop(f);
 	return decide_stuck(f, d, l);
 }
 
@@ -350,12 +355,14 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 		return decide_failed(f, "new is open, but not every fence of it", &err);
 	if (!f->opened)
 		(void)open_confirmed(f, &err);
+	guard_start(f);
 	f->rolling_back = false;
 	f->old_out = true;
 	if (applied)
 		(void)step_detach(f, &err);
 	serve_without_old(f);
 	settings_semi_sync_on(f);
+	guard_stop(f); /* it works with the session that is looked through now */
 	/* Nobody closes old once the flip has ended: one that answers by now is looked at, not left out. */
 	if (!look_word_holds(f, &l->old_view, &err))
 		return decide_failed(f, "old is not left out", &err);

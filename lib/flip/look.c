@@ -239,7 +239,10 @@ static void MAY_WAIT watch_old(struct flip *f, struct look_side *old_view, struc
 {
 	while (!over_within(new_look, OLD_EVERY_MS) && !fiber_cancelled()) {
 		if (old_view->seen.up && old_view->seen.writable) {
-			fiber_cancel(new_look);
+			const struct session *s = f->new_side.reaper;
+			if (!f->recovered || !s || !session_alive(s) ||
+				!over_within(new_look, NEW_PATIENCE_LATER_MS))
+				fiber_cancel(new_look);
 			return;
 		}
 		*old_view = (struct look_side){.flip = f, .side = old_view->side};

@@ -343,7 +343,7 @@ bool MAY_WAIT runner_undo(struct flip *f, const char *name)
 		return true;
 	sess_tag(f, name);
 	rc = undo_once(f, row, &err);
-	for (int tries = 1; rc < 0 && tries < UNDO_TRIES; tries++) {
+	for (int tries = 1; rc < 0 && rc != -ECANCELED && tries < UNDO_TRIES; tries++) {
 		if (fiber_sleep_ms(UNDO_AGAIN_MS) < 0)
 			break;
 		err_clear(&err);

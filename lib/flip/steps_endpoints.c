@@ -175,7 +175,8 @@ int MAY_WAIT step_endpoints_undo(struct flip *f, struct err *err)
 	for (int i = 0; i < f->conf->nendpoints; i++)
 		f->ends[i].begun = f->ends[i].begun || f->recovered;
 	rc = switch_all(f, CONF_ORDER_BEFORE_OPEN, f->from, settle_left_ms(f), err);
-	if (rc < 0 && rc != -EUNATCH) { /* a third value is not switched back, and need not be */
+	if (rc < 0 && rc != -EUNATCH &&
+		rc != -ECANCELED) { /* a third value is not switched back, and need not be */
 		struct err why = {0};
 		if (step_endpoints_undone(f, &why) == 0)
 			return 0;

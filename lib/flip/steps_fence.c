@@ -11,6 +11,8 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
+#define NEW_STALE_MS 100
+#define NEW_LIMIT_MS 400
 #define HUSH_US 20000 /* a blackout that lasts longer is told of while it lasts */
 #define UNFENCE_FIRST_MS 1000
 
@@ -285,12 +287,38 @@ static int64_t unfence_deadline(struct flip *f)
 	return flip_deadline(f->unfence_tries++ ? ROUND_TRIP_MS : UNFENCE_FIRST_MS);
 }
 
+/* A hook may have taken seconds, in which new may have restarted, open. One that gives no answer is what it
+ * was when this was decided. */
+static int MAY_WAIT new_not_open(struct flip *f, int64_t since_us, struct err *err)
+{
+	struct flip_side *n = &f->new_side;
+	struct node_proof p;
+	struct err ignored = {0};
+
+	if (clock_us() - since_us < NEW_STALE_MS * 1000)
+		return 0;
+	for (int i = 0; i < 2; i++) { /* the first may find its session gone with the restart */
+		if (sess_open(f, n, SESSION_REAPER, flip_deadline(NEW_LIMIT_MS), &ignored) < 0)
+			return 0;
+		if (node_prove(n->reaper, flip_deadline(NEW_LIMIT_MS), &p, &ignored) == ACT_DONE)
+			return p.read_only ? 0
+					   : err_set(err, -EPERM, "%s has been opened meanwhile",
+						     n->server->conf->name);
+	}
+	return 0;
+}
+
 static int MAY_WAIT open_fences(struct flip *f, struct err *err)
 {
 	const struct conf_server *c = f->old_side.server->conf;
+	int64_t since_us = clock_us();
 	int rc = 0;
 
 	for (int i = c->nfences - 1; i >= 0 && rc == 0; i--) {
+		rc = new_not_open(f, since_us, err);
+		if (rc < 0)
+			return rc;
+		since_us = clock_us();
 		if (c->fences[i].kind == CONF_FENCE_READ_ONLY) {
 			rc = flip_rc(node_unfence(f->old_side.lock, unfence_deadline(f), err), err);
 			continue;

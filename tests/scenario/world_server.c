@@ -245,6 +245,8 @@ static void judge_impostor(const struct wsession *x, const struct stmt *m)
 
 void stmt_begin(struct wsession *x, struct stmt *m)
 {
+	struct server *s = x->server;
+
 	m->session = x;
 	m->begun_us = vtime_us();
 	x->running = m;
@@ -253,8 +255,8 @@ void stmt_begin(struct wsession *x, struct stmt *m)
 		server_poke_at(x->server, m->not_before_us);
 	judge_impostor(x, m);
 	if (m->op != OP_WRITE)
-		trigger_op(WHEN_OP, m->op, x->server->index);
-	server_poke(x->server);
+		trigger_op(WHEN_OP, m->op, s->index); /* which may end the session */
+	server_poke(s);
 }
 
 /* --- the server as a whole --- */

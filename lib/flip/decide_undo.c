@@ -1,0 +1,85 @@
+/*
+ * decide_undo: what a roll back undoes once old is open: endpoints, settings, the rest. Nothing of it is in a
+ * hurry, but new is watched meanwhile.
+ */
+#include <errno.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/str.h"
+#include "lib/flip/decide.h"
+
+#define NEW_EVERY_MS 100
+#define NEW_LIMIT_MS 400
+
+bool MAY_WAIT decide_new_is_open(struct flip *f)
+{
+	struct node_proof p;
+	struct err ignored = {0};
+
+	return sess_open(f, &f->new_side, SESSION_REAPER, flip_deadline(NEW_LIMIT_MS), &ignored) == 0 &&
+	       node_prove(f->new_side.reaper, flip_deadline(NEW_LIMIT_MS), &p, &ignored) == ACT_DONE &&
+	       !p.read_only;
+}
+
+static void endpoints_back(void *arg)
+{
+	(void)runner_undo(arg, "endpoints");
+}
+
+struct new_watch {
+	struct flip *f;
+	struct fiber *endpoints;
+	struct fiber_cond over;
+	bool is_over;
+};
+
+static void new_watch_fiber(void *arg)
+{
+	struct new_watch *n = arg;
+
+	while (!n->is_over && fiber_cond_wait(&n->over, flip_deadline(NEW_EVERY_MS)) == -ETIMEDOUT)
+		if (decide_new_is_open(n->f) && !n->is_over) {
+			fiber_cancel(n->endpoints);
+			return;
+		}
+}
+
+/* Name servers may be silent for long, and meanwhile new may boot open beside old: then it is cut short. */
+static void MAY_WAIT await_endpoints(struct flip *f, struct fiber *endpoints)
+{
+	struct new_watch n = {.f = f, .endpoints = endpoints};
+	struct fiber *watch =
+		f->fence_journaled ? fiber_spawn("new stays closed", new_watch_fiber, &n) : NULL;
+
+	fiber_join(endpoints);
+	n.is_over = true;
+	fiber_cond_signal(&n.over);
+	fiber_join(watch); /* a question under way is waited for: cut off it would cost the session */
+}
+
+void MAY_WAIT decide_undo_endpoints(struct flip *f)
+{
+	await_endpoints(f, fiber_spawn("endpoints back", endpoints_back, f));
+}
+
+bool MAY_WAIT decide_undo_settings(struct flip *f)
+{
+	const struct step_state *st = &f->st[step_index("endpoints")];
+
+	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
+	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed || f->nlocked;
+	cluster_heartbeat_resume(f->cluster, f->from);
+	/* Side by side: accounts are not locked out for as long as a name server is silent. */
+	struct fiber *endpoints = fiber_spawn("endpoints back", endpoints_back, f);
+	bool events = runner_undo(f, "events");
+	await_endpoints(f, endpoints);
+	return events && (!st->begun || st->status == STEP_UNDONE);
+}
+
+bool MAY_WAIT decide_undo_rest(struct flip *f)
+{
+	f->st[step_index("lock")].begun |= f->row_written;
+	if (!decide_undo_settings(f) && !settle_over(f))
+		return false;
+	return runner_undo(f, "lock");
+}
