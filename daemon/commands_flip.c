@@ -115,7 +115,7 @@ static int may_flip(const struct request *r, const struct watched *w, struct err
 	if (w->run)
 		return err_set(err, -EBUSY, "%s: %s %s is under way", w->name, run_word(w->run),
 			flip_id(w->run->flip));
-	if (w->live->preparing)
+	if (w->preparing)
 		return err_set(
 			err, -EBUSY, "%s: prepare is under way: flip again when it has ended", w->name);
 	if (!w->configured)

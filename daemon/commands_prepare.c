@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/commands.h"
+#include "daemon/server.h"
 #include "daemon/watch.h"
 #include "lib/base/arena.h"
 #include "lib/base/clock.h"
@@ -179,11 +180,13 @@ int command_prepare(struct request *r, struct strbuf *ret, struct err *err)
 	if (code < 0)
 		return code;
 	struct live *live = live_use(w);
-	live->preparing++;
+	w->preparing++;
 	await_polls(live->cluster);
 	code = prepare_cluster(live->cluster, wire_get_bool(r->args, "dry_run"), ret, err);
 	cluster_poke(live->cluster);
-	live->preparing--;
+	w = server_find(r->server, wire_get_str(r->args, "name")); /* reloads may have come meanwhile */
+	if (w && w->preparing > 0)
+		w->preparing--;
 	live_done(live);
 	return code;
 }

@@ -39,7 +39,6 @@ struct watch_seen {
 struct live {
 	struct cluster *cluster;
 	int users;
-	int preparing; /* `prepare`s under way: what they write is logged, and no flip runs beside it */
 	struct fiber_cond idle; /* signalled when users falls to 0 */
 };
 
@@ -47,14 +46,15 @@ struct watched {
 	struct server *server;
 	const char *name; /* owned */
 	struct live *live;
-	struct cluster *next;	  /* takes live's place when the flip has ended: a reload came meanwhile */
-	bool configured;	  /* false: goes when its flip has ended */
-	struct run *run;	  /* running, recovering or stuck; NULL: none */
-	char *unreadable;	  /* why an unfinished flip in the journal could not be taken up; else NULL */
-	struct wire *last_flip;	  /* document without steps; NULL: none */
-	int64_t last_flip_at_ms;  /* wall; 0 none */
-	int64_t last_blackout_us; /* -1 none */
-	int guarded;		  /* the side that the last flip left closed; -1 not known */
+	struct cluster *next; /* takes live's place when the flip has ended: a reload came meanwhile */
+	bool configured;      /* false: goes when its flip has ended */
+	struct run *run;      /* running, recovering or stuck; NULL: none */
+	int preparing;	  /* `prepare`s under way: what they write is logged, and no flip runs beside it */
+	char *unreadable; /* why an unfinished flip in the journal could not be taken up; else NULL */
+	struct wire *last_flip;		       /* document without steps; NULL: none */
+	int64_t last_flip_at_ms;	       /* wall; 0 none */
+	int64_t last_blackout_us;	       /* -1 none */
+	int guarded;			       /* the side that the last flip left closed; -1 not known */
 	int64_t flips[FLIP_OUTCOME_STUCK + 1]; /* ended since the start, by outcome */
 	enum cluster_master master;	       /* as far as the polls fit together */
 	enum cluster_master told_master;       /* as last logged */

@@ -213,8 +213,9 @@ static void test_flip_with_limits_out_of_bounds(void **state)
 /* What prepare writes is logged: no flip runs beside it. */
 static void body_flip_beside_prepare(void *arg)
 {
-	struct live live = {.preparing = 1};
-	struct watched w = {.server = &server, .name = "a", .live = &live, .configured = true};
+	struct live live = {0};
+	struct watched w = {
+		.server = &server, .name = "a", .live = &live, .configured = true, .preparing = 1};
 	struct watched *list[] = {&w};
 	struct wire *args = wire_object();
 	struct request r = {.server = &server, .command = command_find("flip"), .args = args};
