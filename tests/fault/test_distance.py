@@ -52,6 +52,7 @@ class Loss:
         return sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
 
 
+@pytest.mark.timeout(1200 if ALL else 300)  # whole: 60 flips on a line where each waits for what was lost
 @pytest.mark.parametrize("percent", [2, 10] if ALL else [5])
 def test_distance_and_loss(request, percent):
     with own_network():
