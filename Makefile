@@ -243,7 +243,7 @@ lint:
 	$(Q)begun=$$(date +%s); $(MAKE) --no-print-directory -k -j2 analyse && \
 		echo "figure: $(words $(ANALYSE_SRC)) files clean to gcc -fanalyzer, clang-tidy and cppcheck, $$(($$(date +%s) - begun)) s"
 
-PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout 300 --timeout-method signal --durations=0 --durations-min=30
+PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout $(if $(FLIPD_CHECK_ALL),1200,300) --timeout-method signal --durations=0 --durations-min=30
 # NAME=COMMAND, in this order: the cheap ones first. What looks for lines or for memory errors needs the sample of kth alone.
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
 	"scenario=$(SCENARIO)" "drawn=$(PY) tests/scenario/drawn.py" "kth=$(KTH)" "coverage=FLIPD_CHECK_ALL= $(MAKE) -s -j2 coverage" \

@@ -52,7 +52,6 @@ class Loss:
         return sum(int(words[i + 1]) for i, word in enumerate(words) if word == "packets")
 
 
-@pytest.mark.timeout(1200 if ALL else 300)  # whole: 60 flips on a line where each waits for what was lost
 @pytest.mark.parametrize("percent", [2, 10] if ALL else [5])
 def test_distance_and_loss(request, percent):
     with own_network():
@@ -69,8 +68,8 @@ def flips_with_loss(make_series, percent):
         back = number % 3 == 2
         # In time is what comes before the loss lets it be late: a flip may also give up.
         case(series, "%d %% lost" % percent, "open", lambda: None, back=back,
-             allowed={"rolled_back", "aborted"} if back else OUTCOMES | {"refused"})
+             allowed={"rolled_back", "aborted", "refused"} if back else OUTCOMES | {"refused"})
     dropped = loss.dropped()
     assert dropped > 5, "only %d packets were dropped" % dropped
-    assert series.outcomes["done"], series.outcomes
+    assert series.outcomes["done"] and series.outcomes["rolled_back"], series.outcomes
     series.finish("%d %% of packets lost (%d of them), %d ms there and back" % (percent, dropped, 2 * EACH_WAY_MS))
