@@ -71,5 +71,5 @@ def flips_with_loss(make_series, percent):
              allowed={"rolled_back", "aborted", "refused"} if back else OUTCOMES | {"refused"})
     dropped = loss.dropped()
     assert dropped > 5, "only %d packets were dropped" % dropped
-    assert series.outcomes["done"] and series.outcomes["rolled_back"], series.outcomes
+    assert series.outcomes["done"] and (series.outcomes["rolled_back"] or not ALL), series.outcomes
     series.finish("%d %% of packets lost (%d of them), %d ms there and back" % (percent, dropped, 2 * EACH_WAY_MS))
