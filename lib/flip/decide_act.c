@@ -12,7 +12,8 @@
 #include "lib/base/str.h"
 #include "lib/flip/decide.h"
 
-#define STALE_MS 100  /* how old a look at new may be when old opens on its strength */
+#define STALE_MS 100 /* how old a look at new may be when old opens on its strength */
+#define UNSEEN_AGAIN_MS 20
 #define BLIND_MS 5000 /* how long a roll back waits for a new side out of reach, old being open already */
 
 /* New was closed when the roll back began; a restart since may have left it open. Open, or no answer: the
@@ -168,6 +169,17 @@ static int MAY_WAIT open_old(struct flip *f, struct look *l, struct err *err)
 	return 0;
 }
 
+/* A restart has opened new while the rest was undone: the table says what then. Where a look cannot see it
+ * whole (its row cannot be read) there is a pause before the next. */
+static bool MAY_WAIT new_has_opened(struct flip *f, const struct look *l)
+{
+	if (settle_over(f) || !decide_new_is_open(f))
+		return false;
+	if (!l->new_view.seen.up)
+		(void)fiber_sleep_ms(UNSEEN_AGAIN_MS);
+	return true;
+}
+
 static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	enum decide_next next = DECIDE_ENDED;
@@ -178,7 +190,7 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 	if (open_old(f, l, &err) < 0)
 		return decide_failed(f, "old could not be opened", &err);
 	if (!decide_undo_settings(f)) {
-		if (decide_new_is_open(f))
+		if (new_has_opened(f, l))
 			return DECIDE_LOOK_AGAIN;
 		if (!settle_over(f))
 			return DECIDE_LATER;
@@ -218,7 +230,7 @@ static enum decide_next MAY_WAIT act_roll_back_blind(
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
 	decide_undo_endpoints(f);
 	(void)!accounts_unlock(f, &err); /* tried again, and told, with the rest */
-	if (decide_new_is_open(f))
+	if (new_has_opened(f, l))
 		return DECIDE_LOOK_AGAIN;
 	if (!f->blind_since_us)
 		f->blind_since_us = clock_us();
@@ -328,6 +340,8 @@ static enum decide_next MAY_WAIT act_open_old_loss(
 
 	if (!look_word_holds(f, &l->new_view, &err))
 		return decide_failed(f, "old is not opened beside new", &err);
+	if (!f->word.accept_loss) /* another word has come meanwhile */
+		return DECIDE_LOOK_AGAIN;
 	/* First: the revocation takes it along to the disk, and a later life may see nothing of the loss. */
 	decide_warn(f,
 		"%s opens again by the word of %s that %s is dead: writes that only %s took may be lost",

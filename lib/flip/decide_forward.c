@@ -347,6 +347,8 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 	applied = relay_applied(f);
 	if (!look_word_holds(f, &l->old_view, &err))
 		return decide_failed(f, "old is not left out", &err);
+	if (!f->word.accept_loss) /* another word has come meanwhile */
+		return DECIDE_LOOK_AGAIN;
 	if (intend(f, &err) < 0)
 		return decide_failed(f, "the intent could not be made durable", &err);
 	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
