@@ -156,6 +156,19 @@ static void reload_fiber(void *arg)
 	assert_int_equal(reload(&server, arg, &errors, &err), 0);
 }
 
+static void forget_all(void)
+{
+	while (server.nwatched) {
+		struct watched *w = server.watched[0];
+		server_remove(&server, w);
+		watch_free(w);
+	}
+	free(server.watched);
+	server.watched = NULL;
+	conf_unref(server.conf);
+	server.conf = NULL;
+}
+
 /* The control socket goes while the group is looked up. */
 static void body_stops_while_it_reloads(void *arg)
 {
@@ -175,13 +188,7 @@ static void body_stops_while_it_reloads(void *arg)
 	fiber_join(f);
 	assert_int_equal(wire_len(changed), 1);
 	wire_free(changed);
-	struct watched *w = server_find(&server, "a");
-	server_remove(&server, w);
-	watch_free(w);
-	free(server.watched);
-	server.watched = NULL;
-	conf_unref(server.conf);
-	server.conf = NULL;
+	forget_all();
 }
 
 /* Between the look and the closing somebody changed masters. */
@@ -226,19 +233,6 @@ static void past_flip(const char *id, const char *outcome)
 	assert_int_equal(journal_save(server.journal, id, "ended", outcome, 1, text, &err), 0);
 	free(text);
 	wire_free(document);
-}
-
-static void forget_all(void)
-{
-	while (server.nwatched) {
-		struct watched *w = server.watched[0];
-		server_remove(&server, w);
-		watch_free(w);
-	}
-	free(server.watched);
-	server.watched = NULL;
-	conf_unref(server.conf);
-	server.conf = NULL;
 }
 
 /* A reload brings a cluster back that was taken out: what its last flip closed is guarded, however many flips
