@@ -23,12 +23,8 @@ static enum decide_next MAY_WAIT new_stayed_closed(struct flip *f)
 	struct node_proof p;
 	struct err ignored = {0};
 
-	for (int i = 0; i < 2; i++) { /* the first may find its session gone with the restart */
-		if (sess_open(f, &f->new_side, SESSION_REAPER, flip_deadline(ROUND_TRIP_MS), &ignored) < 0)
-			break;
-		if (node_prove(f->new_side.reaper, flip_deadline(ROUND_TRIP_MS), &p, &ignored) == ACT_DONE)
-			return p.read_only ? DECIDE_ENDED : DECIDE_LOOK_AGAIN;
-	}
+	if (sess_ask(f, &f->new_side, ROUND_TRIP_MS, &p, &ignored) == 0)
+		return p.read_only ? DECIDE_ENDED : DECIDE_LOOK_AGAIN;
 	if (!settle_over(f))
 		return DECIDE_LATER;
 	decide_warn(f, "%s gives no answer at the flip's end: see that it is closed",
@@ -180,6 +176,15 @@ static bool MAY_WAIT new_has_opened(struct flip *f, const struct look *l)
 	return true;
 }
 
+/* A restart has closed old while the rest was undone: its row cannot be written, and nobody else opens it. */
+static bool MAY_WAIT old_has_closed(struct flip *f)
+{
+	struct node_proof p;
+	struct err ignored = {0};
+
+	return sess_ask(f, &f->old_side, ROUND_TRIP_MS, &p, &ignored) == 0 && p.read_only;
+}
+
 static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	enum decide_next next = DECIDE_ENDED;
@@ -201,8 +206,12 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 		return decide_failed(f, "new is not left as it is", &err);
 	if (next != DECIDE_ENDED)
 		return next;
-	if (!decide_undo_rest(f) && !settle_over(f))
-		return DECIDE_LATER;
+	if (!decide_undo_rest(f)) {
+		if (!settle_over(f))
+			return DECIDE_LATER;
+		if (old_has_closed(f))
+			return DECIDE_LOOK_AGAIN;
+	}
 	stop_reason(f, d->why);
 	decide_end(f, FLIP_ROLLED_BACK);
 	return DECIDE_ENDED;

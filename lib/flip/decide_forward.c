@@ -320,21 +320,14 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recove
 	return decide_stuck(f, d, l);
 }
 
-/* Nobody opens new again once the flip has ended. The first try may find its session gone with a restart. */
+/* Nobody opens new again once the flip has ended. */
 static int MAY_WAIT prove_new_open(struct flip *f, struct err *err)
 {
 	struct node_proof p;
-	enum act act = ACT_UNKNOWN;
+	int rc = sess_ask(f, &f->new_side, ROUND_TRIP_MS, &p, err);
 
-	for (int i = 0; i < 2 && act != ACT_DONE; i++) {
-		err_clear(err);
-		int rc = sess_open(f, &f->new_side, SESSION_REAPER, flip_deadline(ROUND_TRIP_MS), err);
-		if (rc < 0)
-			return rc;
-		act = node_prove(f->new_side.reaper, flip_deadline(ROUND_TRIP_MS), &p, err);
-	}
-	if (act != ACT_DONE || !p.read_only)
-		return flip_rc(act, err);
+	if (rc < 0 || !p.read_only)
+		return rc;
 	return err_set(err, -EPERM, "%s is closed again", f->new_side.server->conf->name);
 }
 

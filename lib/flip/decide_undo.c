@@ -16,9 +16,7 @@ bool MAY_WAIT decide_new_is_open(struct flip *f)
 	struct node_proof p;
 	struct err ignored = {0};
 
-	return sess_open(f, &f->new_side, SESSION_REAPER, flip_deadline(NEW_LIMIT_MS), &ignored) == 0 &&
-	       node_prove(f->new_side.reaper, flip_deadline(NEW_LIMIT_MS), &p, &ignored) == ACT_DONE &&
-	       !p.read_only;
+	return sess_ask(f, &f->new_side, NEW_LIMIT_MS, &p, &ignored) == 0 && !p.read_only;
 }
 
 static void endpoints_back(void *arg)

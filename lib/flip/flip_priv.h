@@ -246,6 +246,11 @@ void runner_note_attempt(struct flip *);
 /* sessions.c */
 int MAY_WAIT sess_open(
 	struct flip *, struct flip_side *, enum session_role, int64_t deadline_us, struct err *);
+/* What the side shows at this moment, on its reaper, which is opened where it is not: limit_ms for each of
+ * both. Asked twice, since a session that has gone with a restart of its server shows that only when it is
+ * used. Negative when there is no answer; *err says why. */
+int MAY_WAIT sess_ask(
+	struct flip *, struct flip_side *, int64_t limit_ms, struct node_proof *ret, struct err *);
 int MAY_WAIT sess_open_all(struct flip *, struct flip_side *, int64_t deadline_us, struct err *);
 /* Opens again whatever session but the locks' a withdrawn fence or a server has cost: before the fence
  * nothing is lost with them. */

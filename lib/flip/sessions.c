@@ -97,6 +97,21 @@ int MAY_WAIT sess_open(
 	return 0;
 }
 
+int MAY_WAIT sess_ask(
+	struct flip *f, struct flip_side *s, int64_t limit_ms, struct node_proof *ret, struct err *err)
+{
+	enum act act = ACT_UNKNOWN;
+
+	for (int i = 0; i < 2 && act != ACT_DONE; i++) {
+		err_clear(err);
+		int rc = sess_open(f, s, SESSION_REAPER, flip_deadline(limit_ms), err);
+		if (rc < 0)
+			return rc;
+		act = node_prove(s->reaper, flip_deadline(limit_ms), ret, err);
+	}
+	return flip_rc(act, err);
+}
+
 struct opener {
 	struct flip *f;
 	struct flip_side *s;

@@ -291,21 +291,13 @@ static int64_t unfence_deadline(struct flip *f)
  * was when this was decided. */
 static int MAY_WAIT new_not_open(struct flip *f, int64_t since_us, struct err *err)
 {
-	struct flip_side *n = &f->new_side;
 	struct node_proof p;
 	struct err ignored = {0};
 
-	if (clock_us() - since_us < NEW_STALE_MS * 1000)
+	if (clock_us() - since_us < NEW_STALE_MS * 1000 ||
+		sess_ask(f, &f->new_side, NEW_LIMIT_MS, &p, &ignored) < 0 || p.read_only)
 		return 0;
-	for (int i = 0; i < 2; i++) { /* the first may find its session gone with the restart */
-		if (sess_open(f, n, SESSION_REAPER, flip_deadline(NEW_LIMIT_MS), &ignored) < 0)
-			return 0;
-		if (node_prove(n->reaper, flip_deadline(NEW_LIMIT_MS), &p, &ignored) == ACT_DONE)
-			return p.read_only ? 0
-					   : err_set(err, -EPERM, "%s has been opened meanwhile",
-						     n->server->conf->name);
-	}
-	return 0;
+	return err_set(err, -EPERM, "%s has been opened meanwhile", f->new_side.server->conf->name);
 }
 
 static int MAY_WAIT open_fences(struct flip *f, struct err *err)

@@ -360,7 +360,7 @@ struct world {
 	int64_t rest_since_us,
 		rest_most_us; /* no side's event scheduler runs: since when (0: one does), at most */
 	int64_t dark_since_us, dark_most_us;	 /* no side takes writes: the same */
-	int64_t astray_since_us, astray_most_us; /* old is open, and not by flipd: the same */
+	int64_t astray_since_us, astray_most_us; /* a side is open, and not by flipd: the same */
 	bool ended;
 	char warnings[4096];
 	char *document;			     /* of the flip's end, whole; in the arena */

@@ -273,13 +273,16 @@ static void note_stretch(bool is_so, int64_t *since_us, int64_t *most_us)
 		*since_us = vtime_us();
 }
 
+static bool is_astray(const struct server *s)
+{
+	return s->up && !s->read_only && s->opened_by_other;
+}
+
 void note_sides(void)
 {
-	const struct server *old = &w.server[w.from];
-
 	note_stretch(writable_sides() == 0, &w.dark_since_us, &w.dark_most_us);
-	note_stretch(
-		old->up && !old->read_only && old->opened_by_other, &w.astray_since_us, &w.astray_most_us);
+	note_stretch(is_astray(&w.server[w.from]) || is_astray(&w.server[w.to]), &w.astray_since_us,
+		&w.astray_most_us);
 }
 
 void server_down(struct server *s)

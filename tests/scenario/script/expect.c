@@ -168,7 +168,7 @@ static void judge_astray(const struct words *e)
 {
 	note_sides();
 	if (w.astray_most_us > words_us(e->v[3]))
-		violation("old was open for %lld us by a restart or a hand", (long long)w.astray_most_us);
+		violation("a side was open for %lld us by a restart or a hand", (long long)w.astray_most_us);
 }
 
 static void judge_fence(const struct words *e)
@@ -217,7 +217,7 @@ static const struct {
 	{"blackout", 4, judge_blackout},
 	{"events", 4, judge_rest},   /* rest DURATION, at most */
 	{"dark", 4, judge_dark},     /* below DURATION, no side writable */
-	{"astray", 4, judge_astray}, /* below DURATION, old open by a restart or a hand */
+	{"astray", 4, judge_astray}, /* below DURATION, a side open by a restart or a hand */
 	{"fence", 4, judge_fence},   /* SERVER open|closed: the outer one */
 	{"lives", 3, judge_lives},
 	{"hooks", 3, judge_hooks},
