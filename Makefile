@@ -244,12 +244,13 @@ lint:
 		echo "figure: $(words $(ANALYSE_SRC)) files clean to gcc -fanalyzer, clang-tidy and cppcheck, $$(($$(date +%s) - begun)) s"
 
 PYTEST = $(PY) -m pytest -q -p no:cacheprovider --timeout $(if $(FLIPD_CHECK_ALL),1200,300) --timeout-method signal --durations=0 --durations-min=30
-# NAME=COMMAND, in this order: the cheap ones first. What looks for lines or for memory errors needs the sample of kth alone.
+# NAME=COMMAND, in this order: the cheap ones first, fuzz, which only takes time, last. What looks for lines or for memory errors needs the sample of kth alone.
 SUITES = "lint=$(MAKE) -s lint" "unit=$(MAKE) -s unit" "unit-san=$(MAKE) -s SAN=1 -j2 unit" \
 	"scenario=$(SCENARIO)" "drawn=$(PY) tests/scenario/drawn.py" "kth=$(KTH)" "coverage=FLIPD_CHECK_ALL= $(MAKE) -s -j2 coverage" \
-	"scenario-san=$(MAKE) -s SAN=1 -j2 scenario" "kth-san=FLIPD_CHECK_ALL= $(MAKE) -s SAN=1 -j2 kth" "fuzz=$(MAKE) -s fuzz FUZZ_SECONDS=$(if $(FLIPD_CHECK_ALL),300,20)" \
+	"scenario-san=$(MAKE) -s SAN=1 -j2 scenario" "kth-san=FLIPD_CHECK_ALL= $(MAKE) -s SAN=1 -j2 kth" \
 	"model=$(PY) tests/model/run.py" "live=$(PYTEST) tests/live" "live-san=$(MAKE) -s live-san" "fault=$(PYTEST) tests/fault" \
-	"soak=$(PY) tests/fault/soak.py --flips $(if $(FLIPD_CHECK_ALL),500,40)"
+	"soak=$(PY) tests/fault/soak.py --flips $(if $(FLIPD_CHECK_ALL),500,40)" \
+	"fuzz=$(MAKE) -s fuzz FUZZ_SECONDS=$(if $(FLIPD_CHECK_ALL),200,20)"
 
 check-build:
 	$(Q)$(MAKE) --no-print-directory -j2 all lab $(LIVE_BIN) $(FAULT_BIN) $(SHIM) $(UNIT_BIN) $(SCENARIO) $(KTH) $(FUZZ_BIN)

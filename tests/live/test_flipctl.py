@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import os
+import re
 import signal
+import sqlite3
 import subprocess
 import urllib.request
 
@@ -237,4 +240,35 @@ def test_stuck_and_resolved(draining):
     resolved = flipd.ctl("resolve", "lab", "--yes")
     assert resolved.code == 3 and resolved.json["outcome"] == "aborted" and resolved.json["id"] == flip_id
     assert [f["id"] for f in flipd.ctl("history").json["flips"]] == [flip_id]
+    flipd.wait_ready("target")
+
+
+def take_for_another(journal, flip_id):
+    """By the journal the flip was one of a cluster that nobody knows."""
+    with contextlib.closing(sqlite3.connect(journal)) as db, db:
+        renamed = db.execute("UPDATE flip SET config = replace(config, '  lab:\n', '  lob:\n') WHERE id = ?", (flip_id,))
+        assert renamed.rowcount == 1
+
+
+def test_the_way_out_of_a_flip_that_cannot_be_read(draining):
+    """What flip and resolve tell to do then, done literally, leads to a cluster that can be flipped."""
+    lab, flipd, waiter = draining
+    flip_id = now(flipd)["id"]
+    flipd.kill()
+    take_for_another(os.path.join(flipd.config["daemon"]["state_dir"], "journal.db"), flip_id)
+    flipd.start()
+    wait_for(lambda: flipd.state()["state"] == "stuck", 30, "the flip to be stuck")
+    for told in (flipd.flip("target"), flipd.ctl("resolve", "lab", "--yes")):
+        assert told.code in (1, 7) and "could not be taken up" in told.err, told
+        way_out = re.search(r"then stop flipd, move (\S+) away, start it, and say: flipctl (resolve lab)", told.err)
+        assert way_out, told
+    assert [lab.servers[s].writable for s in ("source", "target")] == [True, False]
+    flipd.stop()
+    os.rename(way_out[1], way_out[1] + ".away")
+    flipd.start()
+    wait_for(lambda: flipd.state()["state"] == "ok", 30, "flipd to know the cluster again")
+    refused = flipd.flip("target")
+    assert refused.code == 2 and flip_id in str(refused.json["checks"]), refused
+    told = flipd.ctl(*way_out[2].split(), "--yes")
+    assert told.code == 0 and told.json["outcome"] == "nothing_to_do" and told.json["id"] == flip_id, told
     flipd.wait_ready("target")
