@@ -61,5 +61,8 @@ bool MAY_WAIT decide_undo_settings(struct flip *);
 bool MAY_WAIT decide_undo_rest(struct flip *);
 /* It answers, and is open: a restart's doing, or a hand's. */
 bool MAY_WAIT decide_new_is_open(struct flip *);
+/* It answers, and is closed, by a restart while the rest was undone: its row cannot be written then, and
+ * nobody opens it once the flip has ended. */
+bool MAY_WAIT decide_old_is_closed(struct flip *);
 
 #endif

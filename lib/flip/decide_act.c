@@ -176,15 +176,6 @@ static bool MAY_WAIT new_has_opened(struct flip *f, const struct look *l)
 	return true;
 }
 
-/* A restart has closed old while the rest was undone: its row cannot be written, and nobody else opens it. */
-static bool MAY_WAIT old_has_closed(struct flip *f)
-{
-	struct node_proof p;
-	struct err ignored = {0};
-
-	return sess_ask(f, &f->old_side, ROUND_TRIP_MS, &p, &ignored) == 0 && p.read_only;
-}
-
 static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	enum decide_next next = DECIDE_ENDED;
@@ -209,7 +200,7 @@ static enum decide_next MAY_WAIT roll_back(struct flip *f, const struct recover_
 	if (!decide_undo_rest(f)) {
 		if (!settle_over(f))
 			return DECIDE_LATER;
-		if (old_has_closed(f))
+		if (decide_old_is_closed(f))
 			return DECIDE_LOOK_AGAIN;
 	}
 	stop_reason(f, d->why);

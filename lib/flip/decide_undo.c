@@ -19,6 +19,14 @@ bool MAY_WAIT decide_new_is_open(struct flip *f)
 	return sess_ask(f, &f->new_side, NEW_LIMIT_MS, &p, &ignored) == 0 && !p.read_only;
 }
 
+bool MAY_WAIT decide_old_is_closed(struct flip *f)
+{
+	struct node_proof p;
+	struct err ignored = {0};
+
+	return sess_ask(f, &f->old_side, ROUND_TRIP_MS, &p, &ignored) == 0 && p.read_only;
+}
+
 static void endpoints_back(void *arg)
 {
 	(void)runner_undo(arg, "endpoints");

@@ -248,6 +248,7 @@ static void MAY_WAIT live(void *arg)
 	w.cluster = c;
 	cluster_start(c);
 	await_polls(c);
+	w.life_us = vtime_us();
 	w.flip = load_unfinished(c);
 	if (w.flip && flip_get_state(w.flip) != FLIP_STUCK)
 		life_recover(w.flip);

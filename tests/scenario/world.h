@@ -312,6 +312,7 @@ struct world {
 	struct flip *flip;
 	struct cluster *cluster;
 	int lives;
+	int64_t life_us;      /* when this one began to act */
 	int64_t clock_off_ms; /* flipd's host's clock was set by so much */
 	int64_t restart_us;   /* a new life so long after a crash; 0 none */
 	/* the k-th call */

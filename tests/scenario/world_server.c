@@ -360,11 +360,17 @@ void server_restart(struct server *s, bool closed, int64_t down_us)
 	1250000 /* flipd's limit for a first unfence, and for its effect to come when that is over           \
 		 */
 
-/* Nothing can call back what is on its way: it was sent while the other side was closed, a moment ago. */
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Nothing can call back what is on its way: it was sent while the other side was closed, a moment ago, or by
+ * a life that has died since, and the next has to find it first. */
 static bool on_its_way(const struct server *other)
 {
 	return w.unfence_sent_us && w.unfence_sent_us < other->writable_since_us &&
-	       vtime_us() - w.unfence_sent_us <= SENT_US;
+	       (!w.alive || vtime_us() - later(w.unfence_sent_us, w.life_us) <= SENT_US);
 }
 
 /* It was sent before an operator said that its server takes no writes, and has arrived all the same. */
@@ -381,11 +387,6 @@ static bool sent_on_a_word(const struct server *other)
 
 	return said_us && said_us < w.unfence_sent_us &&
 	       (out_of_sight(other) || w.unfence_sent_us < other->in_reach_since_us + LAST_TRY_US);
-}
-
-static int64_t later(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
 }
 
 /* Open, and flipd can have known that. */
