@@ -244,7 +244,8 @@ enum decide_next MAY_WAIT decide_forward(struct flip *f, const struct recover_de
 	if (open && (open_other_fences(f, &err) < 0 || open_confirmed(f, &err) < 0))
 		return decide_failed(f, "new is open, but not every fence of it", &err);
 	/* It had opened, and restarted closed: only it may ever open. */
-	if (!open && (f->opened || l->new_view.seen.beyond) && open_new_now(f, &err) < 0)
+	if (!open && (f->opened || l->new_view.seen.beyond) &&
+		(intend(f, &err) < 0 || open_new_now(f, &err) < 0))
 		return decide_failed(f, "new could not be opened again", &err);
 	guard_start(f); /* go_on stops it again: it must not prove on a session that a look works with */
 	rc = endpoints_at_last(f, &err);

@@ -78,6 +78,7 @@ int MAY_WAIT step_intent_undo(struct flip *f, struct err *err)
 
 	if (!f->intent || f->revoked)
 		return 0;
+	f->intent_durable = false; /* from now on it may be revoked on disk, whatever becomes of the answer */
 	rc = jn_write(f, "revoke", "intent", NULL, true, err);
 	if (rc == 0)
 		f->revoked = true;

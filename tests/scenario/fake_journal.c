@@ -37,6 +37,7 @@ struct journal {
 	struct saved flip[FLIPS_MAX];
 	char fail_kind[24];
 	int fail_times;
+	char lost_kind[24];
 	bool broken; /* the last write failed */
 };
 
@@ -61,6 +62,11 @@ void fake_journal_fail(const char *kind, int times)
 {
 	str_copy(fake_journal.fail_kind, sizeof(fake_journal.fail_kind), kind);
 	fake_journal.fail_times = times;
+}
+
+void fake_journal_lose_reply(const char *kind)
+{
+	str_copy(fake_journal.lost_kind, sizeof(fake_journal.lost_kind), kind);
 }
 
 static bool last_is(const char *yes, const char *no)
@@ -179,6 +185,10 @@ static int begin_write(const char *what, const char *kind, enum fault *ret, stru
 	}
 	if (*ret == FAULT_REFUSED || *ret == FAULT_HANGS)
 		return disk_error(err);
+	if (!strcmp(fake_journal.lost_kind, kind)) {
+		fake_journal.lost_kind[0] = '\0';
+		*ret = FAULT_REPLY_LOST;
+	}
 	return 0;
 }
 

@@ -25,6 +25,7 @@ const char *fake_journal_document(void);      /* as the last flip was saved; "" 
 void fake_journal_dump(struct strbuf *);
 void fake_journal_kinds(struct strbuf *);
 void fake_journal_fail(const char *kind, int times); /* writes of that kind fail; times -1: for ever */
+void fake_journal_lose_reply(const char *kind); /* the next of that kind is on disk, and says it is not */
 
 /* fake_registry.c */
 struct hook_fail {

@@ -210,9 +210,14 @@ static void do_spoil(struct trigger *t)
 	note("from now on: %s %s goes wrong", s->what, s->where);
 }
 
+#define REPLY_LOST 2
+
 static void do_journal(struct trigger *t)
 {
-	fake_journal_fail(t->fault_op, t->arg);
+	if (t->arg == REPLY_LOST)
+		fake_journal_lose_reply(t->fault_op);
+	else
+		fake_journal_fail(t->fault_op, t->arg);
 }
 
 /* --- the rest of the world --- */
@@ -326,7 +331,10 @@ static void parse_late(struct trigger *t, const struct words *l, int i)
 static void parse_journal(struct trigger *t, const struct words *l, int i)
 {
 	str_copy(t->fault_op, sizeof(t->fault_op), words_at(l, i + 1));
-	t->arg = !strcmp(words_at(l, i + 2), "ever") ? -1 : !strcmp(words_at(l, i), "mended") ? 0 : 1;
+	t->arg = !strcmp(words_at(l, i + 2), "ever") ? -1
+		 : !strcmp(words_at(l, i), "mended") ? 0
+		 : !strcmp(words_at(l, i), "loses")  ? REPLY_LOST
+						     : 1;
 }
 
 static void parse_dns(struct trigger *t, const struct words *l, int i)
@@ -410,7 +418,7 @@ static const struct action actions[] = {
 	/* CALL SERVER|any DURATION [hangs]: each such call, and how late: CALL SERVER DURATION LATE */
 	{"broken", parse_broken, do_spoil}, {"late", parse_late, do_spoil},
 	{"backup", parse_backup, do_backup},	/* begins|ends, on old */
-	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND */
+	{"journal", parse_journal, do_journal}, /* fails KIND [ever] | mended KIND | loses KIND: its reply */
 	{"dns", parse_dns, do_dns},		/* third | lost N | silent N | slow DURATION */
 	{"spread", parse_server_time, do_spread}, {"hook", parse_hook, do_hook}, /* fails POINT */
 	{"clock", parse_clock, do_clock}, /* back|forth DURATION: of flipd's host */
