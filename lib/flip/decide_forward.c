@@ -175,7 +175,9 @@ enum decide_next MAY_WAIT decide_resume(struct flip *f, const struct recover_dec
 	return go_on(f, "coordinates");
 }
 
-/* New has old's final position, or has forgotten old already, which only a flip does that has seen to it. */
+/* New has old's final position. Where it has forgotten old, by this flip or by the hand of somebody who
+ * promotes a server as one does (RESET SLAVE ALL), its GTIDs still tell, also of what came by file and
+ * offset. */
 static bool MAY_WAIT tail_applied(struct flip *f, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
@@ -186,10 +188,10 @@ static bool MAY_WAIT tail_applied(struct flip *f, struct err *err)
 	if (node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts, err) !=
 		ACT_DONE)
 		return false;
+	goal_of(f, &goal);
 	if (!facts_channel_from(
 		    facts, f->old_side.identity.server_id, o->replication_host, o->replication_port))
-		return true;
-	goal_of(f, &goal);
+		goal.use_gtid = true;
 	return node_wait_position(f->new_side.reaper, &goal, 1000, flip_deadline(ROUND_TRIP_MS), err) ==
 	       ACT_DONE;
 }

@@ -101,6 +101,13 @@ static void do_replication(struct trigger *t)
 		link_stop(server_of(t));
 }
 
+/* As one does who promotes it by hand. */
+static void do_forget(struct trigger *t)
+{
+	note("somebody says RESET SLAVE ALL on %s", server_of(t)->name);
+	link_forget(server_of(t));
+}
+
 static void do_backup(struct trigger *t)
 {
 	note("a backup on %s %s", server_of(t)->name, t->arg ? "takes its lock" : "has ended");
@@ -407,6 +414,7 @@ static const struct action actions[] = {
 	{"slow", parse_server_time, do_slow}, {"lag", parse_server_time, do_lag},
 	{"apply", parse_server_time, do_apply}, {"impostor", parse_server_time, do_impostor},
 	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
+	{"forget", parse_server, do_forget},		    /* SERVER: its replication, by hand */
 	{"row", parse_row, do_row},			    /* closed|other SERVER */
 	{"cut-lock", parse_server, do_cut_lock},	    /* SERVER: the lock's session is killed */
 	{"cut-all", parse_server, do_cut_all}, {"stop-applier", parse_server, do_stop_applier},
