@@ -52,6 +52,8 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *, const struct recover
 enum decide_next MAY_WAIT decide_failover(struct flip *, const struct recover_decision *, struct look *);
 
 /* decide_undo.c: each may be asked again; what is undone is not undone twice. */
+/* Old, which may follow new by now, does so no more: it is to be the master. */
+int MAY_WAIT decide_unfollow(struct flip *, struct err *);
 /* Where new is found open meanwhile it comes back early, and nothing more is undone. */
 void MAY_WAIT decide_undo_endpoints(struct flip *);
 /* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is

@@ -152,6 +152,9 @@ static int MAY_WAIT open_old(struct flip *f, struct look *l, struct err *err)
 	int rc = 0;
 
 	sess_tag(f, "fence");
+	rc = decide_unfollow(f, err);
+	if (rc < 0)
+		return rc;
 	if (!l->old_view.seen.writable || other_fences(f->old_side.server->conf))
 		rc = step_fence_undo(f, err);
 	if (rc == 0)
@@ -349,6 +352,10 @@ static enum decide_next MAY_WAIT act_open_old_loss(
 		f->new_side.server->conf->name);
 	if (step_intent_undo(f, &err) < 0)
 		return decide_failed(f, "the revocation could not be made durable", &err);
+	if (f->st[step_index("repoint")].begun && f->conf->nreplicas > 0)
+		decide_warn(f,
+			"replicas may follow %s by now, which is given up: make them follow %s by hand",
+			f->new_side.server->conf->name, f->old_side.server->conf->name);
 	f->opened = false;
 	f->rolling_back = true; /* also where new had been opened */
 	f->semi_sync_changed = false;

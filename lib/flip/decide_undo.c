@@ -27,6 +27,44 @@ bool MAY_WAIT decide_old_is_closed(struct flip *f)
 	return sess_ask(f, &f->old_side, ROUND_TRIP_MS, &p, &ignored) == 0 && p.read_only;
 }
 
+int MAY_WAIT decide_unfollow(struct flip *f, struct err *err)
+{
+	struct arena *a CLEANUP(arena_freep) = arena_new();
+	const struct conf_server *n = f->new_side.server->conf;
+	struct facts *facts;
+	int rc;
+
+	if (!f->st[step_index("reverse")].begun)
+		return 0;
+	rc = sess_open(f, &f->old_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
+	if (rc == 0)
+		rc = side_facts(f->old_side.act, a, &facts, err);
+	if (rc < 0 || !facts_channel_from(facts, f->new_side.identity.server_id, n->replication_host,
+			      n->replication_port))
+		return rc;
+	return flip_rc(node_forget_replication(f->old_side.act, flip_deadline(REPLICATION_UP_MS), err), err);
+}
+
+/* Those beside read_only outlive a restart of new, and need no answer of it. */
+static bool MAY_WAIT close_fences_of_new(struct flip *f)
+{
+	const struct conf_server *c = f->new_side.server->conf;
+
+	for (int i = 0; f->new_fences_open && i < c->nfences; i++) {
+		const struct conf_fence *fence = &c->fences[i];
+		const struct fence_ops *ops = registry_fence(fence->kind);
+		struct err err = {0};
+		if (fence->kind == CONF_FENCE_READ_ONLY || !ops ||
+			(ops->close(fence, &f->ctx, outer_deadline(fence), &err) == ACT_DONE &&
+				ops->verify(fence, &f->ctx, outer_deadline(fence), &err) == ACT_DONE))
+			continue;
+		flip_warn(f, "a fence of %s could not be closed again: %s", c->name, err_text(&err));
+		return false;
+	}
+	f->new_fences_open = false;
+	return true;
+}
+
 static void endpoints_back(void *arg)
 {
 	(void)runner_undo(arg, "endpoints");
@@ -78,8 +116,9 @@ bool MAY_WAIT decide_undo_settings(struct flip *f)
 	/* Side by side: accounts are not locked out for as long as a name server is silent. */
 	struct fiber *endpoints = fiber_spawn("endpoints back", endpoints_back, f);
 	bool events = runner_undo(f, "events");
+	bool fences = close_fences_of_new(f);
 	await_endpoints(f, endpoints);
-	return events && (!st->begun || st->status == STEP_UNDONE);
+	return events && fences && (!st->begun || st->status == STEP_UNDONE);
 }
 
 bool MAY_WAIT decide_undo_rest(struct flip *f)

@@ -18,9 +18,10 @@
  * 1980 in SLEEP()). Cut off it would go on in the server; what may not last so long is cut by its own budget.
  */
 #define KILLS_MS 10000
-#define ROUND_TRIP_MS 3000  /* a server that takes longer for a plain statement counts as not answering */
-#define BLOCKER_GRACE_MS 10 /* statements that end by themselves by then are let go by the fence */
-#define KILL_SILENCE_MS 20  /* without those who walk through the fence, after one of them was killed */
+#define ROUND_TRIP_MS 3000	/* a server that takes longer for a plain statement counts as not answering */
+#define REPLICATION_UP_MS 10000 /* the same for one that starts, stops or forgets its replication */
+#define BLOCKER_GRACE_MS 10	/* statements that end by themselves by then are let go by the fence */
+#define KILL_SILENCE_MS 20	/* without those who walk through the fence, after one of them was killed */
 
 enum step_status {
 	STEP_PENDING,
@@ -149,7 +150,8 @@ struct flip {
 				     drain last saw writing; 0: none */
 
 	/* the intent and the opening */
-	bool intent_durable; /* known to be on disk: only then may new be opened */
+	bool new_fences_open; /* those beside read_only may be: a roll back closes them again */
+	bool intent_durable;  /* known to be on disk: only then may new be opened */
 	bool intent, revoked, open_sent, open_unknown, opened;
 	int64_t opened_us, opened_wall_ms;
 	struct fiber_cond opened_cond;

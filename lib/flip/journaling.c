@@ -217,6 +217,7 @@ static void replay_intent(struct flip *f, const struct wire *d)
 	f->has_final = true;
 	jn_read_position(wire_get(d, "repoint"), &f->repoint);
 	f->open_unknown = true; /* whether the opening was sent is not known to this life */
+	f->new_fences_open = true;
 }
 
 static void replay_endpoint(struct flip *f, const struct wire *d)

@@ -10,7 +10,6 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
-#define REPLICATION_UP_MS 10000
 #define TRY_AGAIN_MS 500
 #define FOLLOW_UP_MS 1000 /* how long a replica that answers is waited for in one follow-up */
 

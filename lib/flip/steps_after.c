@@ -11,7 +11,6 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
-#define REPLICATION_UP_MS 10000
 #define SPREAD_EVERY_MS 100
 
 static int MAY_WAIT side_ready(struct flip *f, struct flip_side *s, struct err *err)

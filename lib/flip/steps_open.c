@@ -233,6 +233,7 @@ int MAY_WAIT open_other_fences(struct flip *f, struct err *err)
 		if (c->fences[i].kind == CONF_FENCE_READ_ONLY)
 			continue;
 		ops = registry_fence(c->fences[i].kind);
+		f->new_fences_open |= ops != NULL;
 		if (ops)
 			rc = flip_rc(
 				ops->open(&c->fences[i], &f->ctx, outer_deadline(&c->fences[i]), err), err);

@@ -76,6 +76,7 @@ static bool serves(const struct server *master, char *why, size_t size)
 
 	UNLESS(!master->read_only, "%s is closed", master->name);
 	UNLESS(!master->lock_holder || w.foreign_lock, "the lock on %s is still held", master->name);
+	UNLESS(!master->link.there, "%s, the master, still replicates from somebody", master->name);
 	UNLESS(!row || !strcmp(row->state, "closed"), "the flip's row on %s is %s", master->name, row->state);
 	UNLESS(w.endpoint == master->index || w.endpoint == 2 || !w.conf->clusters[0].nendpoints,
 		"the endpoint points at %d", w.endpoint);
