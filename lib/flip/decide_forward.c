@@ -139,6 +139,8 @@ static void MAY_WAIT serve_without_old(struct flip *f)
 	struct err err = {0};
 	int rc = -EAGAIN;
 
+	if (f->opened)
+		tell_opened(f);
 	for (int tries = 0; rc < 0 && tries < ENDPOINT_TRIES; tries++) {
 		if (tries > 0 && fiber_sleep_ms(ENDPOINT_AGAIN_MS) < 0)
 			break;
@@ -308,7 +310,8 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recove
 	f->old_out = true;
 	if (opened_early(f, l, &err))
 		return decide_stuck(f, d, l);
-	if (l->new_view.seen.up && !l->new_view.seen.writable && open_new_now(f, &err) < 0)
+	if (l->new_view.seen.up && !l->new_view.seen.writable &&
+		(intend(f, &err) < 0 || open_new_now(f, &err) < 0))
 		return decide_failed(f, "new could not be opened again", &err);
 	if (l->new_view.seen.writable && open_other_fences(f, &err) < 0)
 		flip_warn(f, "new is open, but not every fence of it: %s", err_text(&err));
@@ -318,7 +321,7 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recove
 	guard_start(f);
 	if (l->new_view.seen.up && relay_applied(f))
 		(void)step_detach(f, &err);
-	settings_scheduler_on(f);
+	serve_without_old(f);
 	guard_stop(f);
 	return decide_stuck(f, d, l);
 }
@@ -371,6 +374,9 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 		"closed, "
 		"and seed it anew from %s",
 		f->word.user, f->old_side.server->conf->name, f->new_side.server->conf->name);
+	if (f->conf->nreplicas > 0 && !f->follows)
+		decide_warn(f, "replicas still follow %s, which is left out: make them follow %s by hand",
+			f->old_side.server->conf->name, f->new_side.server->conf->name);
 	if (!runner_undo(f, "lock") && !settle_over(f))
 		return DECIDE_LATER; /* an open row would be in the way of every other flip */
 	decide_end(f, FLIP_DONE);

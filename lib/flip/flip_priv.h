@@ -315,6 +315,7 @@ int MAY_WAIT open_confirmed(
 	struct flip *, struct err *); /* new answered that it is open: noted, then made durable */
 
 /* steps_after.c */
+void tell_opened(struct flip *); /* the hooks after_open, once in each life; awaited at the flip's end */
 int MAY_WAIT side_facts(struct session *, struct arena *, struct facts **ret, struct err *);
 const struct facts_channel *channel_from_new(const struct flip *, const struct facts *);
 /* Starts what is set up; what a crash has broken is forgotten (*ret_broken) where its position is not needed.

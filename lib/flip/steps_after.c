@@ -333,6 +333,12 @@ static void told_fiber(void *arg)
 	fiber_cond_signal(&f->row_cond);
 }
 
+void tell_opened(struct flip *f)
+{
+	if (!f->told)
+		f->told = fiber_spawn("after_open", told_fiber, f);
+}
+
 static int MAY_WAIT await_told(struct flip *f)
 {
 	while (!f->told_over)
@@ -358,8 +364,7 @@ int MAY_WAIT step_propagate(struct flip *f, struct err *err)
 {
 	int rc;
 
-	if (!f->told)
-		f->told = fiber_spawn("after_open", told_fiber, f);
+	tell_opened(f);
 	rc = switch_after_open(f, err);
 	if (rc == 0)
 		rc = await_told(f);
