@@ -315,10 +315,13 @@ enum decide_next MAY_WAIT decide_stuck(struct flip *f, const struct recover_deci
 	return DECIDE_ENDED;
 }
 
+/* Old is open and serves: applications are sent back to it, and it is as it was but for the row. */
 static enum decide_next MAY_WAIT act_close_new_stuck(
 	struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	if (l->new_view.seen.writable && decide_close(f, &f->new_side) == DECIDE_LATER)
+		return DECIDE_LATER;
+	if (!decide_undo_settings(f) && !settle_over(f))
 		return DECIDE_LATER;
 	return decide_stuck(f, d, l);
 }
