@@ -286,7 +286,7 @@ void MAY_WAIT flip_recover(struct flip *f)
 	f->error_step[0] = '\0';
 	f->look_since_us = clock_us();
 	f->fence_us = clock_us(); /* of this life: what is still to be waited for counts from here */
-	f->opened_us = 0;
+	f->opened_us = f->undo_since_us = 0;
 	f->old_out = f->mismatch = f->aborting = f->out_of_time = false;
 	f->stop_why[0] = '\0';
 	f->outcome = FLIP_NO_OUTCOME;

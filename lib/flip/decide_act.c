@@ -159,6 +159,8 @@ static int MAY_WAIT open_old(struct flip *f, struct look *l, struct err *err)
 		rc = step_fence_undo(f, err);
 	if (rc == 0)
 		rc = step_fence_undone(f, err);
+	if (rc == 0 && !f->undo_since_us)
+		f->undo_since_us = clock_us();
 	if (rc < 0 || f->st[fence].status == STEP_UNDONE)
 		return rc;
 	f->st[fence].status = STEP_UNDONE;

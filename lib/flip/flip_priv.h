@@ -174,6 +174,8 @@ struct flip {
 	int word_doubts;       /* how often its side has answered right before something was opened on it */
 	bool recovered;	       /* came from the journal */
 	int64_t look_since_us; /* recovery: when it first looked */
+	int64_t undo_since_us; /* old was opened again in this life: the rest of the undo has settle_timeout
+				  from here */
 	bool old_reopened;     /* since its last fence; it may have taken writes */
 	int unfence_tries;
 	int64_t blind_since_us; /* old was opened while new was out of reach */

@@ -266,6 +266,8 @@ int64_t settle_deadline(const struct flip *f)
 {
 	int64_t from = f->opened_us ? f->opened_us : f->look_since_us;
 
+	if (from < f->undo_since_us) /* an outage may have been longer than all of settle_timeout */
+		from = f->undo_since_us;
 	return from + f->policy.settle_timeout_ms * 1000;
 }
 
