@@ -160,7 +160,7 @@ static int64_t longest_blackout_ms(const struct server *server)
 		const struct run *run = server->watched[i]->run;
 		if (!run || !run->active)
 			continue;
-		int64_t ms = server->watched[i]->live->cluster->conf->policy.max_blackout_ms;
+		int64_t ms = flip_max_blackout_ms(run->flip);
 		longest = ms > longest ? ms : longest;
 	}
 	return longest;

@@ -113,6 +113,7 @@ bool flip_hasten(struct flip *);
 int flip_abort(struct flip *, const char *why, struct err *) MUSTCHECK;
 /* SIGTERM: before the fence aborts; within goes on; settling is left to the next start. */
 void flip_terminate(struct flip *);
+int64_t flip_max_blackout_ms(const struct flip *); /* as asked for, else as configured */
 
 const char *flip_id(const struct flip *);
 enum flip_state flip_get_state(const struct flip *);

@@ -366,6 +366,11 @@ void flip_terminate(struct flip *f)
 		fiber_cancel(f->fiber);
 }
 
+int64_t flip_max_blackout_ms(const struct flip *f)
+{
+	return f->policy.max_blackout_ms;
+}
+
 const char *flip_id(const struct flip *f)
 {
 	return f->id;

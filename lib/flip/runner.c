@@ -233,8 +233,10 @@ static int MAY_WAIT withdraw(struct flip *f, struct err *err)
 		rc = step_fence_undo(f, err);
 		if (rc == 0)
 			rc = step_fence_undone(f, err);
-		runner_note_attempt(f);
-		f->fence_us = 0;
+		if (rc == 0) {
+			runner_note_attempt(f);
+			f->fence_us = 0;
+		}
 	}
 	if (rc == 0)
 		rc = events_back(f, err);
@@ -299,6 +301,8 @@ int MAY_WAIT runner_run(struct flip *f, const char *from_row, struct err *err)
 			struct err undo = {0};
 			rc = withdraw(f, &undo);
 			if (rc == 0) {
+				if (f->terminating) /* meanwhile, when there still was a fence */
+					(void)!flip_abort(f, "flipd was told to stop", NULL);
 				k = order_index(f, "drain") - 1;
 				continue;
 			}

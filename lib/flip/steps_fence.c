@@ -303,7 +303,9 @@ static int MAY_WAIT new_not_open(struct flip *f, int64_t since_us, struct err *e
 static int MAY_WAIT open_fences(struct flip *f, struct err *err)
 {
 	const struct conf_server *c = f->old_side.server->conf;
-	int64_t since_us = clock_us();
+	/* A decision has looked at new right before; a fence that is withdrawn was preceded by the last look.
+	 */
+	int64_t since_us = f->rolling_back ? clock_us() : f->fence_us;
 	int rc = 0;
 
 	for (int i = c->nfences - 1; i >= 0 && rc == 0; i--) {
