@@ -56,6 +56,8 @@ enum decide_next MAY_WAIT decide_failover(struct flip *, const struct recover_de
 int MAY_WAIT decide_unfollow(struct flip *, struct err *);
 /* Where new is found open meanwhile it comes back early, and nothing more is undone. */
 void MAY_WAIT decide_undo_endpoints(struct flip *);
+/* Scheduler, events, semi-sync, accounts: as they were. */
+bool MAY_WAIT decide_undo_events(struct flip *);
 /* Old is open; the rest of the undo follows, each row on its own. True when all is undone; what is not is
  * tried again until settle_timeout, with applications served meanwhile. */
 bool MAY_WAIT decide_undo_settings(struct flip *);

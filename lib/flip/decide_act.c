@@ -115,6 +115,8 @@ static enum decide_next MAY_WAIT act_leave_aborted(
 
 	if (l->old_view.seen.up && !l->old_view.foreign)
 		(void)!accounts_unlock(f, &err); /* they are of its making; told at the end where it failed */
+	if (l->old_view.seen.up && l->old_view.seen.writable && !l->old_view.foreign && !l->new_view.foreign)
+		(void)decide_undo_events(f); /* so are events that rest on the master */
 	if (row_waits(f, l))
 		return DECIDE_LATER;
 	stop_reason(f, d->why);

@@ -106,16 +106,21 @@ void MAY_WAIT decide_undo_endpoints(struct flip *f)
 	await_endpoints(f, fiber_spawn("endpoints back", endpoints_back, f));
 }
 
+bool MAY_WAIT decide_undo_events(struct flip *f)
+{
+	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed || f->nlocked;
+	return runner_undo(f, "events");
+}
+
 bool MAY_WAIT decide_undo_settings(struct flip *f)
 {
 	const struct step_state *st = &f->st[step_index("endpoints")];
 
 	f->st[step_index("endpoints")].begun |= f->recovered && f->fence_journaled;
-	f->st[step_index("events")].begun |= f->scheduler_changed || f->semi_sync_changed || f->nlocked;
 	cluster_heartbeat_resume(f->cluster, f->from);
 	/* Side by side: accounts are not locked out for as long as a name server is silent. */
 	struct fiber *endpoints = fiber_spawn("endpoints back", endpoints_back, f);
-	bool events = runner_undo(f, "events");
+	bool events = decide_undo_events(f);
 	bool fences = close_fences_of_new(f);
 	await_endpoints(f, endpoints);
 	return events && fences && (!st->begun || st->status == STEP_UNDONE);
