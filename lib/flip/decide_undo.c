@@ -31,7 +31,7 @@ int MAY_WAIT decide_unfollow(struct flip *f, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
 	const struct conf_server *n = f->new_side.server->conf;
-	struct facts *facts;
+	struct facts *facts = NULL;
 	int rc;
 
 	if (!f->st[step_index("reverse")].begun)

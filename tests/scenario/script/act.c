@@ -95,17 +95,9 @@ static void do_apply(struct trigger *t)
 
 static void do_replication(struct trigger *t)
 {
-	if (t->arg)
-		link_start(server_of(t));
-	else
-		link_stop(server_of(t));
-}
+	static void (*const deeds[])(struct server *) = {link_stop, link_start, link_forget};
 
-/* As one does who promotes it by hand. */
-static void do_forget(struct trigger *t)
-{
-	note("somebody says RESET SLAVE ALL on %s", server_of(t)->name);
-	link_forget(server_of(t));
+	deeds[t->arg](server_of(t));
 }
 
 static void do_backup(struct trigger *t)
@@ -365,7 +357,7 @@ static void parse_hook(struct trigger *t, const struct words *l, int i)
 
 static void parse_replication(struct trigger *t, const struct words *l, int i)
 {
-	t->arg = !strcmp(words_at(l, i), "start");
+	t->arg = !strcmp(words_at(l, i), "start") ? 1 : !strcmp(words_at(l, i), "forget") ? 2 : 0;
 	t->arg_server = i + 1 < l->n ? words_server(words_at(l, i + 1)) : w.to;
 }
 
@@ -413,8 +405,7 @@ static const struct action actions[] = {
 	/* SERVER DURATION; lag: as it says itself; apply: for each transaction */
 	{"slow", parse_server_time, do_slow}, {"lag", parse_server_time, do_lag},
 	{"apply", parse_server_time, do_apply}, {"impostor", parse_server_time, do_impostor},
-	{"replication", parse_replication, do_replication}, /* stop|start [SERVER] */
-	{"forget", parse_server, do_forget},		    /* SERVER: its replication, by hand */
+	{"replication", parse_replication, do_replication}, /* stop|start|forget [SERVER] */
 	{"row", parse_row, do_row},			    /* closed|other SERVER */
 	{"cut-lock", parse_server, do_cut_lock},	    /* SERVER: the lock's session is killed */
 	{"cut-all", parse_server, do_cut_all}, {"stop-applier", parse_server, do_stop_applier},
