@@ -46,7 +46,7 @@ int MAY_WAIT decide_unfollow(struct flip *f, struct err *err)
 }
 
 /* Those beside read_only outlive a restart of new, and need no answer of it. */
-static bool MAY_WAIT close_fences_of_new(struct flip *f)
+static void MAY_WAIT close_fences_of_new(struct flip *f)
 {
 	const struct conf_server *c = f->new_side.server->conf;
 
@@ -59,15 +59,16 @@ static bool MAY_WAIT close_fences_of_new(struct flip *f)
 				ops->verify(fence, &f->ctx, outer_deadline(fence), &err) == ACT_DONE))
 			continue;
 		flip_warn(f, "a fence of %s could not be closed again: %s", c->name, err_text(&err));
-		return false;
+		return;
 	}
 	f->new_fences_open = false;
-	return true;
 }
 
 static void endpoints_back(void *arg)
 {
 	(void)runner_undo(arg, "endpoints");
+	if (!fiber_cancelled()) /* else new is open, and this is tried again once it is closed */
+		close_fences_of_new(arg);
 }
 
 struct new_watch {
@@ -121,9 +122,8 @@ bool MAY_WAIT decide_undo_settings(struct flip *f)
 	/* Side by side: accounts are not locked out for as long as a name server is silent. */
 	struct fiber *endpoints = fiber_spawn("endpoints back", endpoints_back, f);
 	bool events = decide_undo_events(f);
-	bool fences = close_fences_of_new(f);
 	await_endpoints(f, endpoints);
-	return events && fences && (!st->begun || st->status == STEP_UNDONE);
+	return events && !f->new_fences_open && (!st->begun || st->status == STEP_UNDONE);
 }
 
 bool MAY_WAIT decide_undo_rest(struct flip *f)
