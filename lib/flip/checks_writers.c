@@ -166,6 +166,16 @@ void judge_locks(const struct check_input *in, struct check_out *out)
 	for (int i = 0; i < old.facts->nsessions; i++) {
 		const struct facts_session *s = &old.facts->sessions[i];
 
+		if (s->waits_for_space) {
+			check_say(out, CHECK_REFUSE, old.conf->name,
+				"a commit waits for disk space on " AT " (session %" PRIu64
+				" of %s, for %.1f s): the fence would wait with it",
+				AT_OF(old), s->id, s->user, (double)s->time_ms / 1000);
+			check_hint(out, "make room on the disk of its binary log; do not KILL that session: "
+					"half of its "
+					"transaction would stay in the log, and no replica could read on");
+			return;
+		}
 		if (checks_session_who(in->conf, old.conf, s) == CHECKS_WHO_FLIPD)
 			continue;
 		if (s->holds_tables)

@@ -106,6 +106,7 @@ struct flip {
 	const struct facts_account *walker; /* the last of them that had a session killed; NULL: none */
 	int64_t walker_us;		    /* when */
 	int comebacks;			    /* sweeps that found one again that had been killed before */
+	bool no_space, no_space_told;	    /* the last sweep killed nobody: a commit waits for disk space */
 	struct session *fence_probe;	    /* as the probe account, on old; warm before the fence */
 	struct facts old_facts, new_facts;  /* as preflight or drain last saw them */
 	struct provider_ctx ctx;

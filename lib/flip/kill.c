@@ -153,6 +153,16 @@ static bool is_waited_for(const struct flip *f, const struct sweep *w, const str
 	return kill_bypass(f, s->user) || is_recorded(f, w->side, s->id, w->nfirst);
 }
 
+/* Nobody is killed while a commit waits for disk space: cut off there it would break replication for good.
+ * Told once a flip. */
+static void tell_no_space(struct flip *f, const struct flip_side *side, struct err *err)
+{
+	if (!f->no_space_told)
+		flip_warn(f, "%s; make room on the disk of %s", err->message, side->server->conf->name);
+	f->no_space_told = true;
+	err_clear(err);
+}
+
 /* One sweep: kills everybody not exempt, in one round trip; *ret_left says how many it found. Its statements
  * have their own limit: one that was cut short would cost the reaper's session. */
 static int MAY_WAIT kill_sweep(struct flip *f, struct sweep *w, int *ret_left, struct err *err)
@@ -175,7 +185,12 @@ static int MAY_WAIT kill_sweep(struct flip *f, struct sweep *w, int *ret_left, s
 	act = node_kill_many(side->reaper, ids, nkill, flip_deadline(KILLS_MS), err);
 	if (act == ACT_UNKNOWN)
 		return flip_rc(act, err);
-	*ret_left = 0;
+	f->no_space = act == ACT_REFUSED && err && err->code == -ENOSPC;
+	*ret_left = f->no_space ? nkill : 0;
+	if (f->no_space) {
+		tell_no_space(f, side, err);
+		return 0;
+	}
 	for (int i = 0; i < nkill; i++) {
 		*ret_left += is_waited_for(f, w, &list[i]);
 		if (is_recorded(f, side, list[i].id, f->nvictims))
@@ -244,6 +259,15 @@ int MAY_WAIT kill_behind_fence(struct flip *f, bool *ret_none_left, struct err *
 
 	f->comebacks = 0;
 	rc = sweeps(f, &f->old_side, f->policy.kill_timeout_ms, patient, ret_none_left, err);
+	if (rc == 0 && patient && f->no_space && !*ret_none_left) {
+		err_server(err, old);
+		err_hint(err, "make room on the disk of its binary log, and flip again");
+		return err_set(err, -ENOSPC,
+			"%s: a commit waits for disk space: its sessions cannot be killed without harm to "
+			"the "
+			"binary log",
+			old);
+	}
 	if (rc < 0 || *ret_none_left || !f->comebacks)
 		return rc;
 	if (!patient) {

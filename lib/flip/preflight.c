@@ -128,7 +128,9 @@ const struct check checks[] = {
 		.judge = judge_long_transactions},
 	{.name = "ddl", .question = "Is no table being altered?", .judge = judge_ddl},
 	{.name = "locks",
-		.question = "Do no table locks or prepared XA transactions stand in the way of the fence?",
+		.question =
+			"Do no table locks, prepared XA transactions or commits without disk space stand in "
+			"the way of the fence?",
 		.judge = judge_locks},
 	{.name = "backups", .question = "Is no backup running?", .judge = judge_backups},
 	{.name = "temporary_tables",

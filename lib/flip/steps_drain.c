@@ -50,7 +50,12 @@ static void drain_obstacle(struct flip *f, const struct facts *old_facts, const 
 	buf[0] = '\0';
 	for (int i = 0; i < old_facts->nsessions && !buf[0]; i++) {
 		const struct facts_session *s = &old_facts->sessions[i];
-		if (kill_exempt(f, &f->old_side, s))
+		if (s->waits_for_space)
+			(void)snprintf(buf, size,
+				"session %llu of %s waits for disk space in its commit, and so does the "
+				"fence",
+				(unsigned long long)s->id, s->user);
+		if (s->waits_for_space || kill_exempt(f, &f->old_side, s))
 			continue;
 		if (drain_is_writing(s) && s->time_ms > p->max_transaction_age_ms)
 			(void)snprintf(buf, size,

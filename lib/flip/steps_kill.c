@@ -38,7 +38,10 @@ static int64_t add_blockers(struct flip *f, const struct facts_session *list, in
 
 	for (int i = 0, named = 0; i < n && named < 4 && len < size - 64; i++) {
 		const struct facts_session *s = &list[i];
-		const char *what = idle ? "idle: LOCK TABLES?" : s->info[0] ? s->info : s->command;
+		const char *what = s->waits_for_space ? "no disk space"
+				   : idle	      ? "idle: LOCK TABLES?"
+				   : s->info[0]	      ? s->info
+						      : s->command;
 		if (!may_block(f, s, idle))
 			continue;
 		named++;
@@ -99,7 +102,7 @@ static int MAY_WAIT deal_with_blockers(struct flip *f, struct err *err)
 	while (f->policy.blockers == CONF_BLOCKERS_KILL && fence_pending(f) && rc == 0) {
 		rc = kill_all(f, &f->old_side, 0, &none, err);
 		if (rc == 0)
-			rc = await_fence(f, clock_us() + 5000);
+			rc = await_fence(f, clock_us() + (f->no_space ? 50000 : 5000));
 		if (rc == -ETIMEDOUT)
 			rc = 0;
 	}

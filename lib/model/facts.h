@@ -55,9 +55,10 @@ struct facts_session { /* one line of the process list */
 	char user[128], host[128], db[64], command[32], state[64];
 	char info[256];
 	int64_t time_ms;
-	uint64_t trx_rows;  /* rows changed by its open transaction (innodb_trx); 0 none */
-	int64_t trx_age_ms; /* -1 no transaction */
-	bool holds_tables;  /* has LOCK TABLES or metadata locks in a way that blocks, where it can be seen */
+	uint64_t trx_rows;    /* rows changed by its open transaction (innodb_trx); 0 none */
+	int64_t trx_age_ms;   /* -1 no transaction */
+	bool waits_for_space; /* in a commit: the disk under the binary log is full. It must not be killed */
+	bool holds_tables; /* has LOCK TABLES or metadata locks in a way that blocks, where it can be seen */
 };
 
 struct facts_account { /* who may walk through the fence, or is to be locked */

@@ -118,9 +118,10 @@ struct dialect {
 	void (*table_value)(const struct dialect_ctx *, const char *table, enum dialect_value,
 		int64_t limit_ms, struct strbuf *); /* value */
 	void (*kill)(const struct dialect_ctx *, uint64_t id, bool query_only, struct strbuf *);
+	/* DIALECT_ER_SIGNAL, and nobody is killed, while a commit waits for disk space */
 	void (*kill_many)(const struct dialect_ctx *, const uint64_t *ids, int n, struct strbuf *);
-	void (*session_there)(
-		const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *); /* there */
+	/* there; committing: it is in a commit that waits for disk space, or is queued behind one */
+	void (*session_there)(const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *);
 
 	void (*heartbeat)(const struct dialect_ctx *, uint64_t lock_session, struct strbuf *);
 	void (*prepare_look)(const struct dialect_ctx *, struct strbuf *); /* found, writable */
@@ -143,6 +144,7 @@ enum {
 	DIALECT_ER_LOCK_WAIT = 1205,
 	DIALECT_ER_PRIVILEGE = 1227,
 	DIALECT_ER_READ_ONLY = 1290,
+	DIALECT_ER_SIGNAL = 1644, /* a SIGNAL of ours */
 	DIALECT_ER_STATEMENT_TIME = 1969,
 	DIALECT_ER_NO_CHANNEL = 1617, /* "There is no master connection '...'" */
 };
@@ -163,6 +165,10 @@ int mariadb_read_prove(const struct db_result *, struct node_proof *ret);
 void mariadb_survey(const struct dialect_ctx *, unsigned what, int64_t limit_ms, struct strbuf *);
 int mariadb_read_survey(const struct db_result *, struct arena *, struct survey *ret);
 void mariadb_sessions(const struct dialect_ctx *, struct strbuf *);
+bool mariadb_waits_for_space(const char *state);
+void mariadb_kill(const struct dialect_ctx *, uint64_t id, bool query_only, struct strbuf *);
+void mariadb_kill_many(const struct dialect_ctx *, const uint64_t *ids, int n, struct strbuf *);
+void mariadb_session_there(const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *);
 void mariadb_accounts(const struct dialect_ctx *, const struct conf_list *entries, struct strbuf *);
 void mariadb_read_account(const struct db_result *, int row, struct facts_account *ret);
 void mariadb_create_account(const struct dialect_ctx *, enum grants_use, const struct conf_account *,

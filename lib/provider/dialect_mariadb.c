@@ -1,7 +1,7 @@
 /*
  * dialect_mariadb: what flipd says to MariaDB 10.5 to 11.x. This file: sessions, lock, row, fence, heartbeat,
  * tables. dialect_mariadb_facts.c: what it asks to know a server; dialect_mariadb_repl.c: positions and
- * replication.
+ * replication; dialect_mariadb_kill.c: ending sessions.
  *
  * Privileges (measured on 10.11.19) stand in lib/model/grants.c.
  */
@@ -83,41 +83,6 @@ static int mariadb_read_hello(const struct db_result *chain, struct dialect_hell
 	dialect_copy(m->server.uuid, sizeof(m->server.uuid), r, 0, "uid");
 	dialect_copy(ret->version, sizeof(ret->version), r, 0, "version");
 	return m->id ? 0 : -EPROTO;
-}
-
-/* HARD is the default; said so that the text tells (SOFT would spare a statement that must not be cut). */
-static void mariadb_kill(const struct dialect_ctx *ctx, uint64_t id, bool query_only, struct strbuf *out)
-{
-	(void)ctx;
-	strbuf_addf(out, "KILL HARD %s %" PRIu64, query_only ? "QUERY" : "CONNECTION", id);
-}
-
-/* An error of one, gone already (1094) or not to be killed (1095), does not keep the next from being killed.
- */
-static void mariadb_kill_many(const struct dialect_ctx *ctx, const uint64_t *ids, int n, struct strbuf *out)
-{
-	strbuf_add(out, "BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; ");
-	for (int i = 0; i < n; i++) {
-		mariadb_kill(ctx, ids[i], false, out);
-		strbuf_add(out, "; ");
-	}
-	strbuf_add(out, "END");
-}
-
-/* A session leaves the process list only when its clean-up (roll back, named locks) has ended. */
-static void mariadb_session_there(
-	const struct dialect_ctx *ctx, uint64_t id, const char *account, struct strbuf *out)
-{
-	(void)ctx;
-	const char *at = strrchr(account, '@');
-	struct strbuf user = {0};
-
-	strbuf_addn(&user, account, at ? (size_t)(at - account) : strlen(account));
-	strbuf_addf(out,
-		"SELECT COUNT(*) AS there FROM information_schema.PROCESSLIST WHERE ID=%" PRIu64 " AND USER=",
-		id);
-	db_quote(out, strbuf_str(&user));
-	strbuf_free(&user);
 }
 
 /* --- the named lock --- */

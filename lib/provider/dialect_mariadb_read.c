@@ -249,6 +249,7 @@ static void read_sessions(const struct db_result *r, struct reading *to)
 		dialect_copy(s->command, sizeof(s->command), r, i, "command");
 		dialect_copy(s->state, sizeof(s->state), r, i, "state");
 		dialect_copy(s->info, sizeof(s->info), r, i, "info");
+		s->waits_for_space = mariadb_waits_for_space(s->state);
 		s->time_ms = db_get_int(r, i, "time_ms", 0);
 		s->trx_age_ms = -1;
 	}

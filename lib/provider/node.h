@@ -196,12 +196,14 @@ enum act MAY_WAIT node_stop_replication(struct session *, int64_t deadline_us, s
 /* KILL; DONE also when the session was gone (1094). query_only: KILL QUERY. */
 enum act MAY_WAIT node_kill(
 	struct session *reaper, uint64_t id, bool query_only, int64_t deadline_us, struct err *) MUSTCHECK;
-/* Many in one round trip. DONE: each was asked for; which are gone the next list shows. */
+/* Many in one round trip. DONE: each was asked for; which are gone the next list shows. REFUSED: none was;
+ * err->code is -ENOSPC while a commit waits for disk space there. */
 enum act MAY_WAIT node_kill_many(
 	struct session *reaper, const uint64_t *ids, int n, int64_t deadline_us, struct err *) MUSTCHECK;
 /*
  * A session of flipd's own, perhaps of an earlier life: killed if id, account and boot all match, and awaited
  * until it is gone. DONE: it is gone (or the server has booted since, or the id belongs to somebody else).
+ * REFUSED, with -ENOSPC: it was not killed, since it is in a commit that waits for disk space.
  */
 enum act MAY_WAIT node_kill_own(
 	struct session *reaper, const struct session_mark *, int64_t deadline_us, struct err *) MUSTCHECK;

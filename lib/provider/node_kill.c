@@ -33,12 +33,21 @@ enum act node_kill_many(struct session *s, const uint64_t *ids, int n, int64_t d
 	for (int i = 0; i < n && act == ACT_DONE; i += AT_ONCE_MOST) {
 		struct strbuf sql = {0};
 		s->node->dialect->kill_many(&ctx, ids + i, n - i < AT_ONCE_MOST ? n - i : AT_ONCE_MOST, &sql);
-		act = node_tell(s, &sql, "killing sessions", deadline_us, err);
+		struct err e = {0};
+		act = node_tell(s, &sql, "killing sessions", deadline_us, &e);
+		if (act == ACT_REFUSED && e.sql_errno == DIALECT_ER_SIGNAL)
+			return node_refuse(s, -ENOSPC, err,
+				"a commit waits for disk space: nobody is killed, that would leave half of "
+				"it in "
+				"the binary log");
+		if (act != ACT_DONE)
+			node_pass_err(err, &e);
 	}
 	return act;
 }
 
-/* Whether a session with the mark's number and user is in the process list. */
+/* Whether a session with the mark's number and user is in the process list; refused where it must not be
+ * killed. */
 static enum act MAY_WAIT ask_there(
 	struct session *s, const struct session_mark *mark, int64_t deadline_us, bool *ret, struct err *err)
 {
@@ -50,6 +59,12 @@ static enum act MAY_WAIT ask_there(
 	enum act act = node_ask(s, &sql, "looking for a session", deadline_us, &r, err);
 	if (act == ACT_DONE)
 		*ret = db_get_int(r, 0, "there", 1) != 0;
+	if (act == ACT_DONE && *ret && db_get_int(r, 0, "committing", 0) != 0)
+		return node_refuse(s, -ENOSPC, err,
+			"session %" PRIu64
+			" is in a commit that waits for disk space: it is not killed, that "
+			"would leave half of it in the binary log",
+			mark->id);
 	return act;
 }
 

@@ -1,7 +1,11 @@
 /*
  * node_live: goes through every verb of node.h against two real servers and says what was not so.
  *
- *     node_live HOST_A PORT_A HOST_B PORT_B ADMIN PASSWORD
+ *     node_live HOST_A PORT_A HOST_B PORT_B ADMIN PASSWORD [full_disk]
+ *
+ * full_disk: only what must not be killed while the disk under A's binlog is full. It says when it is to be
+ * full, and when there is to be room again; whoever started it answers with a line, the first time the number
+ * of a session whose commit waits there.
  *
  * Both servers are disposable: ADMIN (all privileges) resets their logs, replication and accounts. Server ids
  * differ, binlog and log_slave_updates are on, gtid_strict_mode too. All else is done by the accounts of
@@ -20,6 +24,7 @@ struct arena *arena;
 struct err err;
 int checks;
 static const char *args[6];
+static bool full_disk;
 
 struct db_result *admin_ask(struct side *s, const char *sql)
 {
@@ -200,12 +205,16 @@ static void run(void *arg)
 	set_the_stage(A);
 	set_the_stage(B);
 	make_pair();
-	exercise_looking();
-	exercise_lock_and_row();
-	exercise_fence();
-	exercise_opening();
-	exercise_reverse();
-	exercise_kill();
+	if (full_disk) {
+		exercise_full_disk();
+	} else {
+		exercise_looking();
+		exercise_lock_and_row();
+		exercise_fence();
+		exercise_opening();
+		exercise_reverse();
+		exercise_kill();
+	}
 	clear_the_stage(&sides[A]);
 	clear_the_stage(&sides[B]);
 	arena_free(arena);
@@ -215,8 +224,10 @@ static void run(void *arg)
 
 int main(int argc, char **argv)
 {
-	if (argc != 7) {
-		(void)fprintf(stderr, "usage: node_live HOST_A PORT_A HOST_B PORT_B ADMIN PASSWORD\n");
+	full_disk = argc == 8 && strcmp(argv[7], "full_disk") == 0;
+	if (argc != 7 && !full_disk) {
+		(void)fprintf(
+			stderr, "usage: node_live HOST_A PORT_A HOST_B PORT_B ADMIN PASSWORD [full_disk]\n");
 		return 1;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);

@@ -59,5 +59,6 @@ void exercise_fence(void);
 void exercise_opening(void);
 void exercise_reverse(void);
 void exercise_kill(void);
+void exercise_full_disk(void);
 
 #endif

@@ -351,3 +351,42 @@ void exercise_kill(void)
 	session_close(victim);
 	kill_many(a);
 }
+
+/* What whoever started it answers. */
+static uint64_t told(const char *asked)
+{
+	char line[64];
+
+	printf("%s\n", asked);
+	if (!fgets(line, sizeof(line), stdin))
+		exit(1);
+	return strtoull(line, NULL, 10);
+}
+
+/* A KILL would leave half of that commit in the binlog, and B could never read on. */
+void exercise_full_disk(void)
+{
+	struct side *a = &sides[A];
+	struct session *idle = open_as(a, SESSION_ACT, NULL);
+	uint64_t ids[2] = {told("fill the disk"), session_get_mark(idle)->id};
+	struct session_mark mark = *session_get_mark(a->reaper);
+	struct facts_session *list = NULL;
+	int n = 0, waiting = 0;
+
+	DONE(node_sessions(a->reaper, arena, IN(3000), &list, &n, &err));
+	for (int i = 0; i < n; i++)
+		waiting += list[i].waits_for_space && list[i].id == ids[0];
+	CHECK(waiting == 1);
+	REFUSED(node_kill_many(a->reaper, ids, 2, IN(3000), &err));
+	CHECK(err.code == -ENOSPC && strstr(err.message, "waits for disk space"));
+	mark.id = ids[0];
+	str_copy(mark.account, sizeof(mark.account), "app@%");
+	REFUSED(node_kill_own(a->reaper, &mark, IN(3000), &err));
+	CHECK(err.code == -ENOSPC && strstr(err.message, "waits for disk space"));
+	DONE(node_kill_own(a->reaper, session_get_mark(idle), IN(3000), &err)); /* in no commit */
+	session_close(idle);
+
+	(void)told("make room");
+	await_replica(&sides[B], a);
+	DONE(node_kill_many(a->reaper, ids, 1, IN(3000), &err));
+}

@@ -108,7 +108,8 @@ def misfortune(r):
         "fault %s %s" % (r.choice(["unfence", "fence", "kill", "prove", "forget", "follow"]),
                          r.choice(["effect late", "crash, effect late", "reply lost", "hangs"])),
         "dns %s %d" % (r.choice(["lost", "silent"]), r.randint(1, 3)),
-    ], [28, 15, 20, 9, 8, 8, 3, 2, 2, 2, 3])[0]
+        "client no_space %s" % a_while(r),
+    ], [28, 15, 20, 9, 8, 8, 3, 2, 2, 2, 3, 2])[0]
 
 
 def draw_any(r):

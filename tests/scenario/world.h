@@ -235,7 +235,8 @@ enum client_kind {
 	CLIENT_HOLDER,	  /* an idle transaction with changed rows */
 	CLIENT_STRAGGLER, /* comes to the same server again and again, and writes nothing */
 	CLIENT_READER,	  /* one long SELECT */
-	CLIENT_TEMPORARY  /* idle, with a temporary table: its end may be a DROP in the binlog (E6) */
+	CLIENT_TEMPORARY, /* idle, with a temporary table: its end may be a DROP in the binlog (E6) */
+	CLIENT_NO_SPACE	  /* its commit waits for disk space; killed it leaves half of itself in the binlog */
 };
 
 struct client {
@@ -391,12 +392,10 @@ void world_judge_shape(const struct wire *document);
 
 /* The next call of flipd's: what is to go wrong with it. May not return: then flipd has crashed. */
 enum fault flipd_calls(const char *what, const char *where);
-/* How much later than usual such a call is answered. */
-int64_t flipd_waits_us(const char *what, const char *where);
+int64_t flipd_waits_us(const char *what, const char *where); /* so much later such a call is answered */
 /* flipd's process is gone. Does not return in one of its fibers. */
 void flipd_crash(bool machine);
-/* A crash that is due at the end of a call. */
-void fault_after(enum fault);
+void fault_after(enum fault); /* a crash that is due at the end of a call */
 
 void trigger_at_time(struct trigger *);
 void trigger_step(const char *step);
@@ -426,6 +425,7 @@ enum { STEP_WAIT, STEP_END };
 int op_step(struct stmt *);
 /* world_look.c */
 void server_identify(const struct server *, struct facts_identity *); /* who it says it is */
+bool session_waits_for_space(const struct wsession *);
 int op_sessions(struct stmt *);
 int op_facts(struct stmt *);
 int op_prove(struct stmt *);

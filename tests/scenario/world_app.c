@@ -3,7 +3,7 @@
  * acknowledged; it is killed, refused, cut off, and comes again. A blocker runs one long UPDATE, a locker
  * holds LOCK TABLES, a bypass account writes through the fence, legacy too, but it moves along once new is
  * open, a holder leaves its transaction open, a straggler knows nothing of the endpoint, a reader runs one
- * long SELECT, one has a temporary table.
+ * long SELECT, one has a temporary table, one commits on a full disk.
  */
 #include <stdlib.h>
 
@@ -107,7 +107,7 @@ static bool is_locked_out(const struct client *c)
 static bool client_connect(struct client *c)
 {
 	static const char *const users[] = {
-		"app", "app", "app", "legacy", "legacy", "batch", "old-app", "report", "batch"};
+		"app", "app", "app", "legacy", "legacy", "batch", "old-app", "report", "batch", "app"};
 	struct server *s;
 	struct wsession *x;
 
@@ -167,7 +167,8 @@ static void client_tick(void *arg)
 			client_connect(c) ? jitter_us(400) : jitter_us(is_locked_out(c) ? AGAIN_US : 20000));
 		return;
 	}
-	if (c->kind != CLIENT_LOCKER && c->kind < CLIENT_HOLDER && !x->running)
+	if (!x->running &&
+		(c->kind == CLIENT_NO_SPACE || (c->kind != CLIENT_LOCKER && c->kind < CLIENT_HOLDER)))
 		client_write(c, x);
 }
 
@@ -181,7 +182,7 @@ void client_wrote(struct client *c, struct stmt *m)
 		const struct server *s = m->server; /* it may be down by now */
 		w.acked[m->limit_at_us] = (uint8_t)(ACKED | (s->index == 1 ? ACKED_BY_TARGET : 0) |
 						    (s->opened_by_other ? ACKED_UNASKED : 0));
-		if (c->kind != CLIENT_BLOCKER)
+		if (c->kind != CLIENT_BLOCKER && c->kind != CLIENT_NO_SPACE)
 			tick_at(c, pause_us());
 		return;
 	}

@@ -5,6 +5,11 @@
 #include "tests/scenario/fake_loop.h"
 #include "tests/scenario/world.h"
 
+bool session_waits_for_space(const struct wsession *x)
+{
+	return x->client && x->client->kind == CLIENT_NO_SPACE && x->running && x->running->writing;
+}
+
 static void fill_session(const struct wsession *x, struct facts_session *s)
 {
 	const struct stmt *m = x->running;
@@ -29,6 +34,7 @@ static void fill_session(const struct wsession *x, struct facts_session *s)
 	s->time_ms = (vtime_us() - x->since_us) / 1000;
 	s->trx_rows = x->trx_rows;
 	s->trx_age_ms = x->trx_rows ? s->time_ms : -1;
+	s->waits_for_space = session_waits_for_space(x);
 	s->holds_tables = x->locks_tables;
 }
 

@@ -100,6 +100,19 @@ CHANGE(lock_waiter)
 	str_copy(pair_session(p->old, "app", "Query")->state, 64, "Waiting for table metadata lock");
 }
 
+CHANGE(lock_no_space)
+{
+	struct facts_session *s = pair_session(p->old, "app", "Query");
+
+	s->waits_for_space = true;
+	s->time_ms = 1500;
+}
+
+CHANGE(lock_no_space_own)
+{
+	pair_session(p->old, "flipd", "Query")->waits_for_space = true;
+}
+
 CHANGE(lock_none)
 {
 	str_copy(pair_session(p->old, "app", "Query")->state, 64, "Waiting for next activation");
@@ -264,6 +277,8 @@ static const struct pair_case writers[] = {
 	{"locks", lock_tables, CHECK_WARN, 'o', "admin@10.0.0.9:5000 locks tables (LOCK TABLES t WRITE)",
 		"KILL"},
 	{"locks", lock_waiter, CHECK_WARN, 'o', "Waiting for table metadata lock", "LOCK TABLES and DDL"},
+	{"locks", lock_no_space, CHECK_REFUSE, 'o', "of app, for 1.5 s", "do not KILL"},
+	{"locks", lock_no_space_own, CHECK_REFUSE, 'o', "a commit waits for disk space", "make room"},
 	{"locks", lock_none, CHECK_OK, 'o', "no table locks", NULL},
 	{"locks", xa, CHECK_WARN, 'o', "2 prepared XA", "XA RECOVER"},
 	{"locks", not_gathered, CHECK_SKIP, 'o', "were not looked at", NULL},

@@ -161,6 +161,30 @@ static void test_quoting(void **state)
 	strbuf_free(&b);
 }
 
+/* A commit that waits for disk space must not be cut off, nor whoever is queued behind it. */
+static void test_kill(void **state)
+{
+	const uint64_t ids[] = {7, 8};
+	struct strbuf b = {0};
+	(void)state;
+
+	d->kill(&ctx, 7, true, &b);
+	assert_string_equal(strbuf_str(&b), "KILL HARD QUERY 7");
+	strbuf_free(&b);
+	d->kill_many(&ctx, ids, 2, &b);
+	has(&b, "IF EXISTS (SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE='Waiting for someone to "
+		"free "
+		"space') THEN SIGNAL");
+	has(&b, "KILL HARD CONNECTION 7; KILL HARD CONNECTION 8; ");
+	assert_true(strstr(strbuf_str(&b), "SIGNAL") < strstr(strbuf_str(&b), "CONTINUE HANDLER"));
+	strbuf_free(&b);
+	d->session_there(&ctx, 5, "app@%", &b);
+	has(&b, "STATE IN ('Commit', 'Waiting for someone to free space')");
+	strbuf_free(&b);
+	assert_true(mariadb_waits_for_space("Waiting for someone to free space"));
+	assert_false(mariadb_waits_for_space("Commit"));
+}
+
 static void test_follow(void **state)
 {
 	const struct conf_server m = {.host = "h1",
@@ -402,6 +426,7 @@ int main(void)
 		cmocka_unit_test(test_guarded_opening),
 		cmocka_unit_test(test_guarded_opening_by_file),
 		cmocka_unit_test(test_quoting),
+		cmocka_unit_test(test_kill),
 		cmocka_unit_test(test_follow),
 		cmocka_unit_test(test_facts_by_version),
 		cmocka_unit_test(test_read_core),
