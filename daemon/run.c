@@ -166,11 +166,12 @@ static void run_returned(struct run *run, struct run *before)
 
 	run->active = false;
 	log_end(run, document);
-	if (outcome != FLIP_NO_OUTCOME && !rehearsal) {
+	if (outcome != FLIP_NO_OUTCOME && !rehearsal && !(outcome == FLIP_OUTCOME_STUCK && run->was_stuck))
 		w->flips[outcome]++;
-		metrics_observe_flip(run->flip);
-	}
+	run->was_stuck |= outcome == FLIP_OUTCOME_STUCK;
 	if (flip_get_state(run->flip) == FLIP_ENDED) {
+		if (!rehearsal)
+			metrics_observe_flip(run->flip);
 		if (outcome != FLIP_NOTHING_TO_DO && !rehearsal)
 			watch_remember(w, document);
 		w->run = NULL;
@@ -254,7 +255,7 @@ int run_load(struct watched *w, const char *id, struct err *err)
 		live_done(live);
 		return r;
 	}
-	(void)run_wrap(w, live, flip);
+	run_wrap(w, live, flip)->was_stuck = flip_get_state(flip) == FLIP_STUCK;
 	return 0;
 }
 

@@ -24,6 +24,7 @@ struct run {
 	bool active; /* its fiber has not returned */
 	struct fiber_mutex
 		looking; /* held while a request looks at the servers through a flip that does not run */
+	bool was_stuck;	 /* counted as such, now or in an earlier life: not again each time it is looked at */
 	bool recover;	 /* the fiber recovers instead of running from the start */
 	struct run_listener *listeners;
 	struct fiber_cond changed; /* signalled after every event, and when the fiber has returned */

@@ -233,12 +233,16 @@ def test_stuck_and_resolved(draining):
     assert refused.code == 1 and "nothing was done" in refused.err
     again = flipd.ctl("resolve", "lab", "--yes")
     assert again.code == 4 and again.json["outcome"] == "stuck" and flip_id in again.err
+    assert metric(flipd, 'flipd_flips_total{cluster="lab",outcome="stuck"} 1'), "counted again as it was looked at"
+    assert metric(flipd, 'flipd_flip_step_seconds_count{step="preflight"} 0'), "it has not ended"
     flipd.stop()
     flipd.start()
     wait_for(lambda: flipd.state()["state"] == "stuck", 30, "the flip to be stuck after a restart too")
     source.query("UPDATE flipd.flips SET journal = %s WHERE id = %s", (journal, flip_id))
     resolved = flipd.ctl("resolve", "lab", "--yes")
     assert resolved.code == 3 and resolved.json["outcome"] == "aborted" and resolved.json["id"] == flip_id
+    wait_for(lambda: metric(flipd, 'flipd_flips_total{cluster="lab",outcome="aborted"} 1'), 10, "the flip to be counted")
+    assert metric(flipd, 'flipd_flips_total{cluster="lab",outcome="stuck"} 0'), "it was stuck before this flipd started"
     assert [f["id"] for f in flipd.ctl("history").json["flips"]] == [flip_id]
     flipd.wait_ready("target")
 
