@@ -47,11 +47,13 @@ struct conn *conn_open(const struct ctl *);
 void conn_close(struct conn *);
 /*
  * Asks, and waits for the answer. EXIT_DONE with the result in *ret (owned by the caller); else the exit
- * code, and why was said on stderr: except EXIT_UNREACHABLE (lost) and EXIT_INTERRUPTED, which the caller
- * explains. args is taken over.
+ * code, and why was said on stderr: except EXIT_UNREACHABLE (lost) and EXIT_INTERRUPTED of what conn_asked,
+ * which the caller explains. args is taken over. A connection that flipd has closed since is opened again.
  */
 int conn_ask(struct conn *, const char *cmd, struct wire *args, conn_event_fn, int tick_ms, void *arg,
 	struct wire **ret) MUSTCHECK;
+/* Whether the last request went out: flipd may have taken it. */
+bool conn_asked(const struct conn *);
 /* conn_ask for what has no events; explains every failure. */
 int conn_ask_plain(struct conn *, const char *cmd, struct wire *args, struct wire **ret) MUSTCHECK;
 /* Ctrl-C from now on ends waiting instead of the process. */

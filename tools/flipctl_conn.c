@@ -16,7 +16,9 @@
 #define ANSWER_MOST ((size_t)256 << 20)
 
 struct conn {
+	char *path;
 	int fd;
+	bool asked; /* the last request went out whole: it may have been taken */
 	int64_t next_id;
 	char *in;
 	size_t in_len, in_cap;
@@ -42,17 +44,17 @@ bool conn_interrupted(void)
 	return interrupted;
 }
 
-struct conn *conn_open(const struct ctl *ctl)
+/* A connection to the socket, or -1: it has said why. */
+static int connect_to(const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	const char *why = NULL;
 	int fd = -1;
 
-	(void)signal(SIGPIPE, SIG_IGN);
-	if (strlen(ctl->socket) >= sizeof(addr.sun_path)) {
+	if (strlen(path) >= sizeof(addr.sun_path)) {
 		why = "the path is too long";
 	} else {
-		str_copy(addr.sun_path, sizeof(addr.sun_path), ctl->socket);
+		str_copy(addr.sun_path, sizeof(addr.sun_path), path);
 		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		if (fd < 0 || connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 			why = strerror(errno);
@@ -61,14 +63,42 @@ struct conn *conn_open(const struct ctl *ctl)
 		(void)fprintf(stderr,
 			"flipctl: flipd does not answer at %s: %s\n"
 			"Does flipd run? Another socket is named with --socket or FLIPD_SOCKET.\n",
-			ctl->socket, why);
+			path, why);
 		if (fd >= 0)
 			(void)close(fd);
-		return NULL;
+		return -1;
 	}
+	return fd;
+}
+
+struct conn *conn_open(const struct ctl *ctl)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	int fd = connect_to(ctl->socket);
+	if (fd < 0)
+		return NULL;
 	struct conn *c = xcalloc(1, sizeof(*c));
+	c->path = xstrdup(ctl->socket);
 	c->fd = fd;
 	return c;
+}
+
+/* Between two requests flipd may have closed it: it lets nobody idle for ever, and may have been restarted
+ * while a question was thought over. */
+static bool open_again_where_closed(struct conn *c)
+{
+	char byte;
+	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return true;
+	int fd = connect_to(c->path);
+	if (fd < 0)
+		return false;
+	(void)close(c->fd);
+	c->fd = fd;
+	c->in_len = 0;
+	return true;
 }
 
 void conn_close(struct conn *c)
@@ -76,8 +106,14 @@ void conn_close(struct conn *c)
 	if (!c)
 		return;
 	(void)close(c->fd);
+	free(c->path);
 	free(c->in);
 	free(c);
+}
+
+bool conn_asked(const struct conn *c)
+{
+	return c->asked;
 }
 
 static bool send_all(struct conn *c, const char *data, size_t len)
@@ -103,10 +139,10 @@ static int64_t ask(struct conn *c, const char *cmd, struct wire *args)
 	wire_set_str(request, "cmd", cmd);
 	wire_set(request, "args", args ? args : wire_object());
 	char *text = wire_dump(request, 0);
-	bool sent = send_all(c, text, strlen(text)) && send_all(c, "\n", 1);
+	c->asked = open_again_where_closed(c) && send_all(c, text, strlen(text)) && send_all(c, "\n", 1);
 	free(text);
 	wire_free(request);
-	return sent ? id : -1;
+	return c->asked ? id : -1;
 }
 
 /* 1: something came; 0: the time is over; -1: lost; -2: interrupted. */
@@ -194,8 +230,10 @@ int conn_ask(struct conn *c, const char *cmd, struct wire *args, conn_event_fn f
 	int64_t id = ask(c, cmd, args);
 	int code = EXIT_UNREACHABLE;
 
-	if (id < 0)
+	if (id < 0) {
+		(void)fprintf(stderr, "flipctl: flipd was not asked, nothing was done\n");
 		return interrupted ? EXIT_INTERRUPTED : EXIT_UNREACHABLE;
+	}
 	for (;;) {
 		bool any, answered = false;
 		struct wire *line = take_line(c, &any);
@@ -223,7 +261,7 @@ int conn_ask_plain(struct conn *c, const char *cmd, struct wire *args, struct wi
 {
 	int code = conn_ask(c, cmd, args, NULL, 0, NULL, ret);
 
-	if (code == EXIT_UNREACHABLE)
+	if (code == EXIT_UNREACHABLE && c->asked)
 		(void)fprintf(
 			stderr, "flipctl: flipd went away before it answered; ask again when it runs\n");
 	return code;

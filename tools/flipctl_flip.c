@@ -100,9 +100,9 @@ static int ask_and_watch(
 	char id[64];
 	str_copy(id, sizeof(id), live_flip_id(view));
 	live_free(view);
-	if (code == EXIT_UNREACHABLE)
+	if (code == EXIT_UNREACHABLE && conn_asked(c))
 		explain_lost(ctl->args[0], id);
-	else if (code == EXIT_INTERRUPTED)
+	else if (code == EXIT_INTERRUPTED && conn_asked(c))
 		explain_interrupted(ctl->args[0], id);
 	return code;
 }

@@ -280,6 +280,31 @@ def test_asks_on_a_terminal(flipd):
         assert len(flipd.json("history")[1]["flips"]) == flips
 
 
+@pytest.mark.parametrize("back", [True, False])
+def test_flipd_restarts_while_a_question_is_thought_over(flipd, back):
+    """Nothing was asked of the flipd that went away: the one that is there now is, or nothing was done."""
+    main, other = pty.openpty()
+    child = subprocess.Popen([places.built("flipctl"), "--socket", flipd.socket, "flip", "shard1", "--to", "target"],
+                             stdin=other, stderr=other, stdout=subprocess.DEVNULL, start_new_session=True)
+    os.close(other)
+    seen = b""
+    while b"[yes/no]" not in seen:
+        seen += os.read(main, 4096)
+    assert flipd.stop() == 0
+    if back:
+        flipd.start()
+    os.write(main, b"yes\n")
+    said = b""
+    with contextlib.suppress(OSError):
+        while b"" != (more := os.read(main, 4096)):
+            said += more
+    assert child.wait(10) == (2 if back else 5), said
+    assert b"goes on by itself" not in said and (b"nothing was done" in said) == (not back), said
+    os.close(main)
+    if back:
+        assert len(flipd.json("history")[1]["flips"]) == 1
+
+
 def test_asks_beside_the_document(flipd):
     """With --json what is shown before the question is not in the way of who reads the document."""
     main, other = pty.openpty()
