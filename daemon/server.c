@@ -226,7 +226,8 @@ static void give_up(int events, void *arg)
 static void MAY_WAIT end(struct server *server)
 {
 	server->stopping = true;
-	sd_tell_stopping();
+	sd_tell_stopping(RELOAD_LIMIT_MS + longest_blackout_ms(server) + STOP_MARGIN_MS + ANSWER_LIMIT_MS +
+			 CLEAN_LIMIT_MS);
 	fiber_stop(server->reader);
 	/* A reload under way ends first, none begins any more. */
 	bool quiet = fiber_mutex_lock(&server->reloading, clock_us() + RELOAD_LIMIT_MS * 1000) == 0;

@@ -31,9 +31,9 @@ void sd_tell_reloading(void)
 	(void)sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_us());
 }
 
-void sd_tell_stopping(void)
+void sd_tell_stopping(int64_t limit_ms)
 {
-	(void)sd_notify(0, "STOPPING=1");
+	(void)sd_notifyf(0, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRId64, limit_ms * 1000);
 }
 
 void sd_tell_status(const char *fmt, ...)

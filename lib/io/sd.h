@@ -10,7 +10,9 @@
 
 void sd_tell_ready(void);
 void sd_tell_reloading(void);
-void sd_tell_stopping(void);
+/* limit_ms: at most so long. Where TimeoutStopSec is shorter the service manager waits until then all the
+ * same (sd_notify(3), EXTEND_TIMEOUT_USEC; it never shortens). */
+void sd_tell_stopping(int64_t limit_ms);
 /* One line for `systemctl status`. */
 void sd_tell_status(const char *fmt, ...) PRINTF(1, 2);
 /* Sends WATCHDOG=1 from the loop, three times in the interval that the unit asks for; a loop that hangs sends

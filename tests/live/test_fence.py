@@ -4,6 +4,7 @@ way to; and the three ways in which a flip that has fenced goes back."""
 import contextlib
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -215,9 +216,9 @@ def test_abort_after_the_end(scene):
 PENDING = dict(PATIENT, blockers="wait", fence_timeout="20s", max_blackout="30s")
 
 
-def pending_fence(scene, old, new, **more):
+def pending_fence(scene, old, new, env=None, **more):
     """A flip whose fence waits behind LOCK TABLES; the session that holds the lock."""
-    scene.flipd(defaults=dict(PENDING, **more))
+    scene.flipd(defaults=dict(PENDING, **more), env=env)
     blocker = block(scene, old, "lock tables")
     running = scene.start_flip(new)
     await_statement(old, FENCE)
@@ -284,6 +285,30 @@ def test_terminated_within_the_fence(scene):
     rolled_back_right(scene, load, old, new)
     scene.daemon.start()
     scene.await_end("rolled_back")
+
+
+def test_terminated_with_a_long_max_blackout(scene, tmp_path):
+    """The service manager is asked to wait for as long as the flip within the fence may take, whatever the unit says."""
+    old, new = scene.set_out()
+    load = scene.load(interval_ms=1)
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as notify:
+        notify.bind(str(tmp_path / "notify"))
+        notify.settimeout(20)
+        blocker, running = pending_fence(scene, old, new, {"NOTIFY_SOCKET": str(tmp_path / "notify")}, max_blackout="2m",
+                                         fence_timeout="60s")
+        os.kill(scene.daemon.process.pid, signal.SIGTERM)
+        said = {}
+        while "STOPPING" not in said:
+            said = dict(line.split("=", 1) for line in notify.recv(4096).decode().splitlines())
+    assert 120e6 < int(said["EXTEND_TIMEOUT_USEC"]) < 150e6, said
+    blocker.run("UNLOCK TABLES")  # so the flip goes on, as far as new is open; the next start does the rest
+    assert scene.daemon.process.wait(20) == 0
+    running.child.communicate(timeout=10)
+    assert new.writable and not old.writable
+    scene.daemon.start()
+    scene.await_end("done")
+    scene.goes_on(load, server=new)
+    scene.right(load, old, new)
 
 
 # What writes through the fence.
