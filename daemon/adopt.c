@@ -159,12 +159,18 @@ void adopt_last(struct server *server, const char *name)
 		return;
 	}
 	/* From the oldest on, so that the newest has the last word; one that ended in this life is newer
-	 * still. By the order in which they were begun: their times go back where the clock was set back. */
+	 * still, but where it was refused or aborted another has left a side closed. By the order in which
+	 * they were begun: their times go back where the clock was set back. */
 	struct watched *w = server_find(server, name);
-	if (!w || w->last_flip)
+	if (!w || w->moved)
 		return;
+	struct wire *of_this_life = w->last_flip ? wire_ref(w->last_flip) : NULL;
 	remember_all(w, moved, nmoved);
-	remember_all(w, newest, nnewest);
+	if (of_this_life)
+		watch_remember(w, of_this_life);
+	else
+		remember_all(w, newest, nnewest);
+	wire_free(of_this_life);
 }
 
 static void last_main(void *arg)

@@ -174,6 +174,7 @@ static void run_returned(struct run *run, struct run *before)
 			metrics_observe_flip(run->flip);
 		if (outcome != FLIP_NOTHING_TO_DO && !rehearsal)
 			watch_remember(w, document);
+		w->moved |= !rehearsal && (outcome == FLIP_DONE || outcome == FLIP_ROLLED_BACK);
 		w->run = NULL;
 		run->watched = NULL;
 		flip_off_event(run->flip, on_event, run);

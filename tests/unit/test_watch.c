@@ -258,6 +258,34 @@ static void body_comes_back(void *arg)
 	forget_all();
 }
 
+/* One that was refused, in this life, before the past ones were read. */
+static void body_refused_before_they_are_read(void *arg)
+{
+	struct wire *refused = wire_object();
+	(void)arg;
+
+	past_flip("done before", "done");
+	server.conf = conf_of("127.0.0.1");
+	struct watched *w = NULL;
+	assert_int_equal(watch_new(&server, server.conf, &server.conf->clusters[0], &w, NULL), 0);
+	server_add(&server, w);
+	wire_set_str(refused, "id", "of this life");
+	wire_set_str(refused, "from", "target");
+	wire_set_str(refused, "to", "source");
+	wire_set_str(refused, "outcome", "refused");
+	watch_remember(w, refused);
+	wire_free(refused);
+	assert_int_equal(w->guarded, -1);
+	adopt_last(&server, "a");
+	assert_string_equal(wire_get_str(w->last_flip, "id"), "of this life");
+	assert_int_equal(w->guarded, CONF_SOURCE);
+	w->moved = true; /* and one that went through has the last word */
+	w->guarded = CONF_TARGET;
+	adopt_last(&server, "a");
+	assert_int_equal(w->guarded, CONF_TARGET);
+	forget_all();
+}
+
 /* A flip that cannot be taken up is in the way of others until somebody has looked, whatever is configured.
  */
 static void body_unreadable(void *arg)
@@ -352,6 +380,12 @@ static void test_comes_back(void **state)
 	run_body(body_comes_back);
 }
 
+static void test_refused_before_they_are_read(void **state)
+{
+	(void)state;
+	run_body(body_refused_before_they_are_read);
+}
+
 static void test_overtaken(void **state)
 {
 	(void)state;
@@ -386,6 +420,7 @@ int main(void)
 		cmocka_unit_test(test_remembers_documents_only),
 		cmocka_unit_test(test_stops_while_it_reloads),
 		cmocka_unit_test(test_comes_back),
+		cmocka_unit_test(test_refused_before_they_are_read),
 		cmocka_unit_test(test_unreadable),
 		cmocka_unit_test(test_overtaken),
 	};
