@@ -5,12 +5,15 @@
 #include "tools/flipctl.h"
 
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "lib/base/arena.h"
 #include "lib/base/clock.h"
 
 #define LINES_MOST 40
+#define DETAIL_MOST 70
+#define BEFORE_DETAIL 36 /* columns */
 
 struct live_line {
 	char name[32], state[16], detail[160];
@@ -43,7 +46,22 @@ const char *live_flip_id(const struct live_view *v)
 	return v->flip;
 }
 
-static void draw_line(const struct live_line *line)
+/* For a line's detail, so that it does not wrap: what is drawn again goes up by lines. A narrow terminal
+ * shows none. */
+static int detail_columns(const struct live_view *v)
+{
+	struct winsize size = {0};
+	int width = 80;
+
+	if (!v->terminal)
+		return DETAIL_MOST;
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+		width = size.ws_col;
+	width -= BEFORE_DETAIL + 1;
+	return width < 0 ? 0 : width < DETAIL_MOST ? width : DETAIL_MOST;
+}
+
+static void draw_line(const struct live_view *v, const struct live_line *line)
 {
 	bool running = str_eq(line->state, "running");
 	double ms = running ? (double)(clock_ms() - line->since_ms) : line->duration_ms;
@@ -52,7 +70,8 @@ static void draw_line(const struct live_line *line)
 	if (ms >= 0)
 		(void)snprintf(
 			took, sizeof(took), ms < 1000 ? "%.1f ms" : "%.1f s", ms < 1000 ? ms : ms / 1000);
-	(void)fprintf(stderr, "  %-12s %-8s %10s  %.70s", line->name, line->state, took, line->detail);
+	(void)fprintf(stderr, "  %-12s %-8s %10s  %s", line->name, line->state, took,
+		text_cut(line->detail, detail_columns(v)));
 }
 
 static void redraw(struct live_view *v)
@@ -61,7 +80,7 @@ static void redraw(struct live_view *v)
 		(void)fprintf(stderr, "\033[%dA", v->drawn);
 	for (int i = 0; i < v->nlines; i++) {
 		(void)fputs("\r\033[2K", stderr);
-		draw_line(&v->lines[i]);
+		draw_line(v, &v->lines[i]);
 		(void)fputc('\n', stderr);
 	}
 	(void)fprintf(stderr, "\r\033[2K  %.1f s%s", (double)(clock_ms() - v->began_ms) / 1000,
@@ -95,7 +114,7 @@ static void on_step(struct live_view *v, const struct wire *event)
 	line->since_ms = clock_ms();
 	if (v->terminal || !v->plain_lines || str_eq(line->state, "running"))
 		return;
-	draw_line(line);
+	draw_line(v, line);
 	(void)fputc('\n', stderr);
 }
 

@@ -1,12 +1,16 @@
 """flipctl beside a flip that waits: abort, busy, interrupts, a daemon that goes away, reload, the guard after a flip."""
 
 import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import sqlite3
+import struct
 import subprocess
+import termios
 import urllib.request
 
 import pytest
@@ -128,6 +132,27 @@ def test_no_wait_and_lines_for_people(make_lab):
     same = flipd.flip("source")
     assert same.code == 0 and same.json["outcome"] == "nothing_to_do" and same.json["id"] is None
     assert len(flipd.ctl("history").json["flips"]) == 2
+
+
+def test_lines_fit_the_terminal(make_lab):
+    """What is drawn again goes up by lines: one that wrapped would be printed below itself, ten times a second."""
+    flipd = make_lab().cluster().flipd()
+    flipd.wait_ready("target")
+    main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    child = subprocess.Popen([places.built("flipctl"), "--socket", flipd.socket, "rehearse", "lab", "--to", "target"],
+                             stdin=other, stderr=other, stdout=subprocess.DEVNULL, env=dict(os.environ, TERM="xterm"))
+    os.close(other)
+    seen = b""
+    with contextlib.suppress(OSError):
+        while True:
+            seen += os.read(main, 4096)
+    os.close(main)
+    assert child.wait(20) == 0
+    drawn = [line.strip() for line in re.split(r"[\r\n]+", re.sub(r"\033\[[0-9]*[AK]", "\r", seen.decode()))]
+    steps = [line for line in drawn if line.split()[1:2] in (["done"], ["running"], ["skipped"])]
+    assert any(line.split()[0] == "fence" for line in steps), drawn
+    assert 50 < max(map(len, steps)) < 60, sorted(steps, key=len)[-3:]
 
 
 def test_reload_in_a_flip(draining):
