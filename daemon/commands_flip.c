@@ -6,6 +6,7 @@
 #include "daemon/commands.h"
 #include "daemon/run.h"
 #include "daemon/server.h"
+#include "daemon/status.h"
 #include "daemon/watch.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
@@ -92,13 +93,12 @@ static void MAY_WAIT hasten(struct request *r, struct watched *w)
 	run_unref(run);
 }
 
-/* What is left then is the flip's row on the servers, like that of a flipd on another host. */
 static int say_unreadable(const struct watched *w, int code, struct err *err)
 {
-	err_hint(err,
-		"see that exactly one side takes writes; then stop flipd, move %s/journal.db away, start it, "
-		"and say: flipctl resolve %s",
-		w->server->conf->daemon.state_dir, w->name);
+	char *hint = status_way_out(w);
+
+	err_hint(err, "%s", hint);
+	free(hint);
 	return err_set(err, code, "%s: an unfinished flip could not be taken up: %s", w->name, w->unreadable);
 }
 

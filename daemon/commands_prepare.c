@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/commands.h"
+#include "daemon/run.h"
 #include "daemon/server.h"
 #include "daemon/watch.h"
 #include "lib/base/arena.h"
@@ -173,20 +174,24 @@ static int MAY_WAIT prepare_cluster(struct cluster *c, bool dry_run, struct strb
 int command_prepare(struct request *r, struct strbuf *ret, struct err *err)
 {
 	struct watched *w;
+	bool dry_run = wire_get_bool(r->args, "dry_run"); /* only looks: a flip may begin beside it */
 	int code = command_cluster(r, &w, err);
 
 	if (code == 0)
 		code = command_not_in_flip(r, w, err);
+	if (code == 0 && w->run && !dry_run)
+		code = err_set(err, -EBUSY, "%s: flip %s is stuck: prepare again when `resolve` has ended it",
+			w->name, flip_id(w->run->flip));
 	if (code < 0)
 		return code;
 	struct live *live = live_use(w);
-	w->preparing++;
+	w->preparing += !dry_run;
 	await_polls(live->cluster);
-	code = prepare_cluster(live->cluster, wire_get_bool(r->args, "dry_run"), ret, err);
+	code = prepare_cluster(live->cluster, dry_run, ret, err);
 	cluster_poke(live->cluster);
 	w = server_find(r->server, wire_get_str(r->args, "name")); /* reloads may have come meanwhile */
 	if (w && w->preparing > 0)
-		w->preparing--;
+		w->preparing -= !dry_run;
 	live_done(live);
 	return code;
 }

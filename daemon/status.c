@@ -1,6 +1,7 @@
 /* status: what is known of each cluster, as the JSON of the interface. */
 #include "daemon/status.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "daemon/run.h"
@@ -107,15 +108,62 @@ static void add_server(struct wire *servers, struct cluster *c, const struct clu
 	wire_set(o, "replication", replication(c, s));
 }
 
+/* Flips of others that the journal is needed for; up to three are named. */
+static void add_unfinished(const struct watched *w, struct strbuf *b)
+{
+	const struct server *server = w->server;
+	int n = 0;
+
+	for (int i = 0; i < server->nwatched; i++) {
+		const struct watched *other = server->watched[i];
+		if (other == w || !other->run)
+			continue;
+		if (n++ < 3)
+			strbuf_addf(b, "%s%s", n == 1 ? "first see the flips of " : ", ", other->name);
+	}
+	if (n)
+		strbuf_addf(b, "%s end, their journal goes too; ", n > 3 ? " and others" : "");
+}
+
+/* What is left then is the flip's row on the servers, like that of a flipd on another host. */
+char *status_way_out(const struct watched *w)
+{
+	struct strbuf b = {0};
+
+	add_unfinished(w, &b);
+	strbuf_addf(&b,
+		"see that exactly one side takes writes; then stop flipd, move %s/journal.db away, start it, "
+		"and say: flipctl resolve %s",
+		w->server->conf->daemon.state_dir, w->name);
+	return b.data;
+}
+
+static void add_unreadable(const struct watched *w, struct preflight *to)
+{
+	struct check_out *out = &to->results[to->n++];
+	char *hint = status_way_out(w);
+
+	*out = (struct check_out){.name = "unfinished_flip", .result = CHECK_REFUSE};
+	(void)snprintf(
+		out->seen, sizeof(out->seen), "an unfinished flip could not be taken up: %s", w->unreadable);
+	str_copy(out->hint, sizeof(out->hint), hint);
+	free(hint);
+}
+
 /* Only what refuses; warnings are `check`'s. */
 static struct wire *blockers(const struct watched *w)
 {
 	struct arena *arena = arena_new();
 	struct preflight refusing = {0};
 
-	refusing.results = arena_alloc(arena, sizeof(*refusing.results) * (size_t)(w->judged.n + 1));
+	refusing.results = arena_alloc(arena, sizeof(*refusing.results) * (size_t)(w->judged.n + 2));
+	if (w->unreadable)
+		add_unreadable(w, &refusing);
 	for (int i = 0; w->judged_arena && i < w->judged.n; i++) {
-		if (w->judged.results[i].result == CHECK_REFUSE)
+		const struct check_out *one = &w->judged.results[i];
+		if (w->unreadable && str_eq(one->name, "unfinished_flip")) /* by its row: said above */
+			continue;
+		if (one->result == CHECK_REFUSE)
 			refusing.results[refusing.n++] = w->judged.results[i];
 	}
 	struct wire *array = preflight_wire(&refusing);

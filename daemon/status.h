@@ -17,6 +17,8 @@ void MAY_WAIT status_await_turn(const struct server *);
 struct wire *status_cluster(struct watched *);
 /* {"clusters":[...]} as text: all, or those named. names NULL: all. Lets others run between clusters. */
 void MAY_WAIT status_print(struct server *, const char *const *names, int nnames, struct strbuf *);
+/* What to do about a flip in the journal that cannot be taken up; the caller frees it. */
+char *status_way_out(const struct watched *);
 /* STATUS= for systemd, when it has changed. */
 void status_tell(struct server *);
 

@@ -245,12 +245,24 @@ static void show_rehearsed(const struct wire *flip)
 	}
 }
 
+/* What resolve answers to of a row that a lost flipd has left; this flipd's journal does not know that flip.
+ * What was looked at and done stood on stderr. */
+static bool is_foreign_row(const struct wire *flip)
+{
+	return str_eq(wire_get_str(flip, "outcome"), "nothing_to_do") && wire_get_str(flip, "id");
+}
+
 void show_end(const struct wire *flip)
 {
 	const char *outcome = wire_get_str(flip, "outcome");
 	const char *colour = text_state_colour(outcome ? outcome : "running");
 	const struct wire *probe = wire_get(flip, "probe");
 
+	if (is_foreign_row(flip)) {
+		(void)printf("%s: the row of flip %s was closed; flips may begin again\n",
+			text_of(flip, "cluster"), text_of(flip, "id"));
+		return;
+	}
 	if (is_rehearsal(flip) && str_eq(outcome, "done"))
 		show_rehearsed(flip);
 	else if (str_eq(outcome, "done"))

@@ -147,7 +147,7 @@ static void show_cluster(const struct wire *c)
 	show_servers(wire_get(c, "servers"));
 	(void)printf("  %s: %s\n", wire_is_null(wire_get(c, "flip")) ? "last flip" : "flip", flip_text(c));
 	show_blockers(c);
-	if (str_eq(state, "stuck"))
+	if (str_eq(state, "stuck") && !wire_is_null(wire_get(c, "flip")))
 		(void)printf("  %san operator is needed%s: flipctl show %s, then flipctl resolve %s\n",
 			text_bad(), text_plain(), text_of(wire_get(c, "flip"), "id"), text_of(c, "name"));
 	if (str_eq(state, "split_brain"))

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import sqlite3
 import struct
 import subprocess
@@ -237,6 +238,15 @@ def test_no_false_alarms_in_flips(make_lab):
         assert word not in flipd.read_log()
 
 
+def asked(flipd, cmd, **args):
+    """The first answer to a request as flipctl sends them."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as s:
+        s.settimeout(20)
+        s.connect(flipd.socket)
+        s.sendall(json.dumps({"id": 1, "cmd": cmd, "args": args}).encode() + b"\n")
+        return json.loads(s.makefile().readline())
+
+
 def test_stuck_and_resolved(draining):
     """The flip's row is another journal's while flipd was away: it touches nothing until the row is as it left it."""
     lab, flipd, waiter = draining
@@ -256,6 +266,8 @@ def test_stuck_and_resolved(draining):
     assert metric(flipd, 'flipd_cluster_state{cluster="lab",state="stuck"} 1')
     refused = flipd.ctl("resolve", "lab")
     assert refused.code == 1 and "nothing was done" in refused.err
+    assert "is stuck: prepare again when" in asked(flipd, "prepare", name="lab")["error"]["message"]
+    assert flipd.ctl("prepare", "lab", "--dry-run").code == 0
     again = flipd.ctl("resolve", "lab", "--yes")
     assert again.code == 4 and again.json["outcome"] == "stuck" and flip_id in again.err
     assert metric(flipd, 'flipd_flips_total{cluster="lab",outcome="stuck"} 1'), "counted again as it was looked at"
@@ -287,6 +299,11 @@ def test_the_way_out_of_a_flip_that_cannot_be_read(draining):
     take_for_another(os.path.join(flipd.config["daemon"]["state_dir"], "journal.db"), flip_id)
     flipd.start()
     wait_for(lambda: flipd.state()["state"] == "stuck", 30, "the flip to be stuck")
+    told = flipd.state()["blockers"][0]
+    assert told["name"] == "unfinished_flip" and "could not be taken up: " in told["seen"], told
+    assert "move %s/journal.db away" % flipd.config["daemon"]["state_dir"] in told["hint"], told
+    shown = subprocess.run([places.built("flipctl"), "--socket", flipd.socket, "status", "lab"], capture_output=True, text=True)
+    assert "could not be taken up" in shown.stdout and "flipctl show ," not in shown.stdout, shown.stdout
     for told in (flipd.flip("target"), flipd.ctl("resolve", "lab", "--yes")):
         assert told.code in (1, 7) and "could not be taken up" in told.err, told
         way_out = re.search(r"then stop flipd, move (\S+) away, start it, and say: flipctl (resolve lab)", told.err)

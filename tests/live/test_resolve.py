@@ -1,7 +1,10 @@
 """What other flips left: an open row of a flipd that is gone, and late work that does not keep the next flip waiting."""
 
+import subprocess
+
 import pytest
 
+from lab import places
 from lab.proc import wait_for
 from lab.scene import scene, scene_of, scenes, step  # noqa: F401
 
@@ -38,6 +41,15 @@ def test_the_row_of_a_lost_flipd_is_closed(left_open):
     scene.flip(new)
     scene.goes_on(load, server=new)
     scene.right(load, old, new)
+
+
+def test_what_people_are_told_of_it(left_open):
+    scene, old, new = left_open
+    told = subprocess.run([places.built("flipctl"), "--socket", scene.daemon.socket, "resolve", "lab", "--yes"],
+                          capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    assert told.returncode == 0 and row_state(old) == "closed", told
+    assert "the row of flip 20260101-000000-000-1 was closed" in told.stdout, told
+    assert "nothing was done" not in told.stdout and "flipctl show" not in told.stdout, told
 
 
 @pytest.mark.parametrize("side", [0, 1])
