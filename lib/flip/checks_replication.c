@@ -378,8 +378,10 @@ static enum act MAY_WAIT trial_remove(
 static void MAY_WAIT trial_run(const struct check_input *in, struct check_env *env, struct check_out *out)
 {
 	const struct checks_side old = checks_old(in), new = checks_new(in);
-	struct node_follow follow = {
-		.master = new.conf, .account = &new.conf->replication, .pos = new.facts->position.pos};
+	struct node_follow follow = {.master = new.conf,
+		.account = &new.conf->replication,
+		.encrypted = node_is_encrypted(env->cluster->side[in->to].node),
+		.pos = new.facts->position.pos};
 	const struct session_mark mark = *session_get_mark(env->act[in->from]);
 	int64_t deadline = checks_deadline(TRIAL_LIMIT_MS, env->deadline_us);
 	struct err err = {0}, removal = {0};
@@ -403,9 +405,10 @@ static void MAY_WAIT trial_run(const struct check_input *in, struct check_env *e
 	check_say(out, CHECK_WARN, old.conf->name, AT " cannot replicate from " HOST_PORT ": %s", AT_OF(old),
 		HOST_PORT_OF(repl_host(new.conf), repl_port(new.conf)), checks_reason(&old, &err));
 	check_hint(out,
-		"on %s: CREATE USER '%s'@'%%' IDENTIFIED BY ...; GRANT REPLICATION SLAVE ON *.* TO it; and "
+		"on %s: CREATE USER '%s'@'%%' IDENTIFIED BY ...; GRANT REPLICATION SLAVE ON *.* TO it%s; and "
 		"let %s reach " HOST_PORT "; without it there is no way back",
 		new.conf->name, new.conf->replication.user ? new.conf->replication.user : "repl",
+		new.conf->tls.mode == CONF_TLS_DISABLED ? " (REQUIRE SSL keeps it out: tls is disabled)" : "",
 		old.conf->name, HOST_PORT_OF(repl_host(new.conf), repl_port(new.conf)));
 }
 

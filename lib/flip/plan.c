@@ -196,7 +196,8 @@ int MAY_WAIT flip_plan(struct cluster *c, enum conf_side to, struct wire **ret, 
 	const struct conf_server *n = &c->conf->side[to];
 
 	(void)err;
-	p.follow = (struct node_follow){.master = n, .account = &n->replication};
+	p.follow = (struct node_follow){
+		.master = n, .account = &n->replication, .encrypted = node_is_encrypted(c->side[to].node)};
 	p.follow.use_gtid = p.follow.has_slave_pos = !ch || channel_uses_gtid(ch);
 	p.events = str_ieq(old->event_scheduler, "ON");
 	p.semi_sync = new->semi_sync_master;

@@ -95,6 +95,7 @@ void way_back(const struct flip *f, struct node_follow *ret)
 	memset(ret, 0, sizeof(*ret));
 	ret->master = f->new_side.server->conf;
 	ret->account = &f->new_side.server->conf->replication;
+	ret->encrypted = node_is_encrypted(f->new_side.server->node);
 	ret->use_gtid = f->use_gtid;
 	/* Strict mode refuses a position before the server's own last event (E21): per domain the later one.
 	 */

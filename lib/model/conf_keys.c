@@ -50,11 +50,12 @@ static const struct conf_key account_keys[] = {
 
 static const struct conf_key tls_keys[] = {
 	{.name = "mode", .type = &conf_type_word, .words = tls_words, .preset = "preferred",
-		.offset = AT(conf_tls_opts, mode), .does = "how far connections are encrypted and servers proven"},
+		.offset = AT(conf_tls_opts, mode), .does = "how far connections are encrypted and servers proven, those of replication that a flip sets "
+			"up too"},
 	{.name = "ca", .type = &conf_type_file, .max = TEXT_MAX, .offset = AT(conf_tls_opts, ca),
-		.does = "certificates to trust"},
+		.does = "certificates to trust, on the servers' hosts too"},
 	{.name = "cert", .type = &conf_type_file, .max = TEXT_MAX, .offset = AT(conf_tls_opts, cert),
-		.does = "flipd's own certificate"},
+		.does = "flipd's own certificate, on the servers' hosts too"},
 	{.name = "key", .type = &conf_type_file, .max = TEXT_MAX, .offset = AT(conf_tls_opts, key),
 		.does = "and its key"},
 	{0},

@@ -226,11 +226,12 @@ static void add_option(struct strbuf *out, const char *name, const char *value)
 	add_literal(out, value ? value : "");
 }
 
-/* preferred would be an error where the master has no TLS: the server knows no such word. */
-static void add_tls(struct strbuf *out, const struct conf_tls_opts *tls)
+/* The server knows no word for preferred, and MASTER_SSL=1 is an error where the master has no TLS: so it is
+ * as flipd's own connection there. */
+static void add_tls(struct strbuf *out, const struct conf_tls_opts *tls, bool encrypted)
 {
 	if (tls->mode < CONF_TLS_REQUIRED) {
-		strbuf_add(out, ", MASTER_SSL=0");
+		strbuf_addf(out, ", MASTER_SSL=%d", tls->mode == CONF_TLS_PREFERRED && encrypted);
 		return;
 	}
 	strbuf_addf(out, ", MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=%d",
@@ -263,7 +264,7 @@ static void add_master(struct strbuf *out, const struct node_follow *f, bool mas
 	add_option(out, "MASTER_USER", f->account->user);
 	add_option(out, "MASTER_PASSWORD", mask ? "***" : f->account->password);
 	strbuf_add(out, ", MASTER_CONNECT_RETRY=1");
-	add_tls(out, &m->tls);
+	add_tls(out, &m->tls, f->encrypted);
 }
 
 void mariadb_follow(const struct dialect_ctx *ctx, const struct node_follow *f, bool mask, struct strbuf *out)

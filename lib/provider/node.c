@@ -65,6 +65,11 @@ const struct conf_server *node_conf(const struct node *n)
 	return n->conf;
 }
 
+bool node_is_encrypted(const struct node *n)
+{
+	return n->encrypted;
+}
+
 const char *node_name(const struct node *n)
 {
 	return n->conf->name ? n->conf->name : "";

@@ -26,6 +26,8 @@ struct node *node_new(const struct conf_server *, const char *cluster, const cha
 void node_free(struct node *); /* takes NULL */
 const struct conf_server *node_conf(const struct node *);
 const char *node_name(const struct node *);
+/* Whether the session that was opened there last is encrypted: under `preferred`, what the server offers. */
+bool node_is_encrypted(const struct node *);
 
 enum session_role {
 	SESSION_WATCH,
@@ -183,6 +185,7 @@ struct node_follow {
 	bool use_gtid;
 	struct gtid_list gtid_slave_pos; /* set first, when has_slave_pos */
 	bool has_slave_pos;
+	bool encrypted; /* where tls is preferred: the master offers it (node_is_encrypted) */
 	char file[128];
 	uint64_t pos;
 };

@@ -23,6 +23,7 @@ struct node {
 	const struct dialect *dialect;
 	int version; /* of the server when a session was last opened; 0 never */
 	bool schema_seen;
+	bool encrypted; /* a session opened last was */
 	/* how a restart leaves read_only, noted when a boot was first seen (E0: the first SET hides it) */
 	bool boots_noted;
 	int64_t boots_boot_s;

@@ -109,6 +109,7 @@ static int MAY_WAIT connect_db(
 			as->user ? as->user : "(no user)");
 		return r;
 	}
+	s->node->encrypted = db_is_tls(s->db);
 	r = check_version(s, err);
 	return r < 0 ? r : say_hello(s, deadline_us, err);
 }

@@ -261,7 +261,7 @@ def test_tls(scene_of, mode):
     load = scene.load(interval_ms=1)
     scene.flip(new)
     row = old.replica_status()
-    assert row["Master_SSL_Allowed"] == ("No" if mode in ("disabled", "preferred") else "Yes")
+    assert row["Master_SSL_Allowed"] == ("No" if mode == "disabled" else "Yes")
     assert row["Master_SSL_Verify_Server_Cert"] == ("Yes" if mode == "verify_identity" else "No")
     scene.goes_on(load, server=new)
     scene.right(load, old, new)
@@ -281,6 +281,26 @@ def test_an_account_that_requires_tls(scene_of, mode):
     finally:
         old.query("ALTER USER flipd@'%' REQUIRE NONE")
         scene.lab.sync(old)
+
+
+def test_replication_that_requires_tls(scene_of):
+    """Under `preferred` the way back is encrypted where the server offers it: the account may ask for it."""
+    scene = scene_of("tls")
+    old, new = scene.set_out()
+    old.query("ALTER USER repl@'%' REQUIRE SSL")
+    scene.lab.sync(old)
+    try:
+        daemon = scene.flipd(cluster=tls_config(scene.lab, "preferred"))
+        load = scene.load(interval_ms=2)
+        check = daemon.ctl("check", "lab", "--to", new.name)
+        assert named_check(check.json, "reverse_path")["result"] == "ok", check
+        scene.flip(new)
+        assert old.replica_status()["Master_SSL_Allowed"] == "Yes"
+        scene.goes_on(load, server=new)
+        scene.right(load, old, new)
+    finally:
+        scene.master.query("ALTER USER repl@'%' REQUIRE NONE")
+        scene.lab.sync(scene.master)
 
 
 def refused_connection(daemon, to):

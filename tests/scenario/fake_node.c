@@ -39,6 +39,12 @@ const struct conf_server *node_conf(const struct node *n)
 	return n->conf;
 }
 
+bool node_is_encrypted(const struct node *n)
+{
+	(void)n;
+	return false;
+}
+
 const char *node_name(const struct node *n)
 {
 	return n->conf->name;

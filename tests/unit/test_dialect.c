@@ -208,6 +208,18 @@ static void test_follow(void **state)
 	       "MASTER_SSL_VERIFY_SERVER_CERT=1, MASTER_SSL_CA='/ca.pem', MASTER_SSL_CERT='', "
 	       "MASTER_SSL_KEY='', "
 	       "MASTER_DELAY=0, MASTER_USE_GTID=slave_pos; START SLAVE");
+	/* preferred: as far as the master offers it */
+	const struct conf_server preferring = {.host = "h1", .tls = {.mode = CONF_TLS_PREFERRED}};
+	f.master = &preferring;
+	d->follow(&ctx, &f, false, &b);
+	has(&b, ", MASTER_SSL=0, ");
+	strbuf_free(&b);
+	f.encrypted = true;
+	d->follow(&ctx, &f, false, &b);
+	has(&b, ", MASTER_SSL=1, ");
+	lacks(&b, "MASTER_SSL_");
+	strbuf_free(&b);
+	f.master = &m;
 	d->follow(&ctx, &f, true, &b);
 	lacks(&b, "p'");
 	has(&b, "MASTER_PASSWORD='***'");
