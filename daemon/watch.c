@@ -26,6 +26,8 @@ static int server_index(struct cluster *c, const struct cluster_server *s)
 	return 0;
 }
 
+#define BEATS_FAILED_MOST 3 /* a restart of the master costs one or two */
+
 static void note_server(struct watched *w, const struct cluster_server *s)
 {
 	struct log_ctx ctx = {.cluster = w->name, .server = s->conf->name};
@@ -37,6 +39,24 @@ static void note_server(struct watched *w, const struct cluster_server *s)
 	else if (!s->facts.up && (*was_up || s->polls == 1))
 		log_at(LOG_LEVEL_WARNING, &ctx, "does not answer: %s", err_text(&s->error));
 	*was_up = s->facts.up;
+}
+
+/* Nobody misses it at once; without it lag below a second is not seen. Where the master is out of reach that
+ * is said already. */
+static void note_heartbeat(struct watched *w, const struct cluster *c)
+{
+	struct log_ctx ctx = {.cluster = w->name};
+	enum cluster_master m = cluster_master(c);
+	bool fails = c->heartbeat_failures >= BEATS_FAILED_MOST;
+
+	if (fails == w->heartbeat_fails || m > CLUSTER_MASTER_TARGET || !c->side[m].facts.up)
+		return;
+	w->heartbeat_fails = fails;
+	if (fails)
+		log_at(LOG_LEVEL_WARNING, &ctx, "the heartbeat is not written: %s",
+			err_text(&c->heartbeat_error));
+	else
+		log_at(LOG_LEVEL_INFO, &ctx, "the heartbeat is written again");
 }
 
 static bool all_polled(struct cluster *c)
@@ -90,6 +110,7 @@ static void on_poll(struct cluster_server *s, void *arg)
 	if (s->facts.up)
 		metrics_observe_poll(s->poll_us);
 	note_server(w, s);
+	note_heartbeat(w, s->cluster);
 	state_note_poll(w, s);
 	note_state(w);
 	state_judge(w);

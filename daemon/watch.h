@@ -54,6 +54,7 @@ struct watched {
 	struct wire *last_flip;		       /* document without steps; NULL: none */
 	int64_t last_flip_at_ms;	       /* wall; 0 none */
 	int64_t last_blackout_us;	       /* -1 none */
+	bool heartbeat_fails;		       /* as last logged */
 	bool moved;			       /* a flip of this life went through, or back */
 	int guarded;			       /* the side that the last flip left closed; -1 not known */
 	int64_t flips[FLIP_OUTCOME_STUCK + 1]; /* ended since the start, by outcome */

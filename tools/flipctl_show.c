@@ -29,9 +29,11 @@ static const struct wire *standby_of(const struct wire *c)
 static const char *lag_text(const struct wire *replication)
 {
 	double lag = wire_get_real(replication, "heartbeat_lag_seconds", -1);
+	double by_status = wire_get_real(replication, "lag_seconds", -1);
 
-	if (lag < 0)
-		lag = wire_get_real(replication, "lag_seconds", -1);
+	/* Whole seconds, rounded up: within one of them the heartbeat knows better. */
+	if (lag < 0 || by_status > lag + 1)
+		lag = by_status;
 	return lag < 0 ? "-" : text_printf("%.1f s", lag);
 }
 

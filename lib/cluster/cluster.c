@@ -12,7 +12,8 @@
 #include "lib/base/clock.h"
 #include "lib/cluster/heartbeat.h"
 
-#define POLL_LIMIT_MS 3000 /* a server that has not answered by then is down */
+#define STILL_MARGIN_MS 2000 /* a beat on a slow server */
+#define POLL_LIMIT_MS 3000   /* a server that has not answered by then is down */
 
 static int server_init(struct cluster *c, struct cluster_server *s, const struct conf_server *conf)
 {
@@ -104,6 +105,13 @@ static void poll_failed(struct cluster_server *s, const struct err *why)
 	s->heartbeat_lag_ms = -1;
 }
 
+/* The master's own row as old as that: nobody beats. The replica's would soon be the same, with any lag. */
+static bool stands_still(const struct cluster *c, const struct facts *master)
+{
+	return master->wall_ms - master->heartbeat_wall_ms >
+	       3 * c->conf->policy.heartbeat_interval_ms + STILL_MARGIN_MS;
+}
+
 /* How far its heartbeat row is behind the master's own, both as last polled. */
 static void poll_heartbeat_lag(struct cluster_server *s)
 {
@@ -114,7 +122,8 @@ static void poll_heartbeat_lag(struct cluster_server *s)
 	if (m > CLUSTER_MASTER_TARGET)
 		return;
 	master = &s->cluster->side[m].facts;
-	if (!master->up || master->heartbeat_wall_ms < 0 || s->facts.heartbeat_wall_ms < 0)
+	if (!master->up || master->heartbeat_wall_ms < 0 || s->facts.heartbeat_wall_ms < 0 ||
+		stands_still(s->cluster, master))
 		return;
 	s->heartbeat_lag_ms = master->heartbeat_wall_ms - s->facts.heartbeat_wall_ms;
 	if (s->heartbeat_lag_ms < 0)

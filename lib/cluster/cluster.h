@@ -57,7 +57,9 @@ struct cluster {
 	int64_t heartbeat_fast_ms; /* a running flip's drain: interval instead of the configured one; 0 none
 				    */
 	bool heartbeat_paused, heartbeat_busy;
-	bool heartbeat_lost; /* a beat got no answer: its statement may still run there */
+	int heartbeat_failures;	    /* beats in a row that could not be written, though there is a master */
+	struct err heartbeat_error; /* why not */
+	bool heartbeat_lost;	    /* a beat got no answer: its statement may still run there */
 	struct session_mark heartbeat_lost_mark;
 	enum conf_side heartbeat_lost_side;
 	struct fiber_cond heartbeat_wake;

@@ -19,6 +19,12 @@ static bool is_home(const struct cluster *c, enum cluster_master m)
 	return c->side[!m].facts.up || c->heartbeat_home == (int)m;
 }
 
+static void failed(struct cluster *c, const struct err *why)
+{
+	c->heartbeat_failures++;
+	c->heartbeat_error = *why;
+}
+
 /* A session on today's master, or NULL when there is none to beat on. */
 static struct session *MAY_WAIT heartbeat_session(struct cluster *c)
 {
@@ -35,8 +41,10 @@ static struct session *MAY_WAIT heartbeat_session(struct cluster *c)
 	if (!c->heartbeat) {
 		struct session *s = NULL;
 		if (session_open(c->side[m].node, SESSION_HEARTBEAT, as->user ? as : NULL,
-			    clock_us() + HEARTBEAT_LIMIT_MS * 1000, &s, &err) < 0)
+			    clock_us() + HEARTBEAT_LIMIT_MS * 1000, &s, &err) < 0) {
+			failed(c, &err);
 			return NULL;
+		}
 		c->heartbeat = s;
 		c->heartbeat_side = (enum conf_side)m;
 	}
@@ -44,8 +52,10 @@ static struct session *MAY_WAIT heartbeat_session(struct cluster *c)
 		/* One that got no answer is seen gone before the next: it could write long after, behind a
 		 * fence. */
 		if (node_kill_own(c->heartbeat, &c->heartbeat_lost_mark,
-			    clock_us() + HEARTBEAT_LIMIT_MS * 1000, &err) != ACT_DONE)
+			    clock_us() + HEARTBEAT_LIMIT_MS * 1000, &err) != ACT_DONE) {
+			failed(c, &err);
 			return NULL;
+		}
 		c->heartbeat_lost = false;
 	}
 	return c->heartbeat;
@@ -60,13 +70,16 @@ static void MAY_WAIT heartbeat_once(struct cluster *c)
 	if (!s || c->heartbeat_paused || c->stopping)
 		return;
 	fiber_doing("heartbeat on %s", c->side[c->heartbeat_side].conf->name);
-	/* A refused or lost beat shows as lag; the poll says why. */
-	if (node_heartbeat(s, c->lock_session[c->heartbeat_side], clock_us() + HEARTBEAT_LIMIT_MS * 1000,
-		    &written, &err) != ACT_UNKNOWN) {
-		if (written)
-			c->heartbeat_home = (int)c->heartbeat_side;
+	enum act act = node_heartbeat(s, c->lock_session[c->heartbeat_side],
+		clock_us() + HEARTBEAT_LIMIT_MS * 1000, &written, &err);
+	if (written)
+		c->heartbeat_home = (int)c->heartbeat_side;
+	if (act == ACT_DONE)
+		c->heartbeat_failures = 0;
+	else
+		failed(c, &err);
+	if (act != ACT_UNKNOWN)
 		return;
-	}
 	c->heartbeat_lost = true;
 	c->heartbeat_lost_mark = *session_get_mark(s);
 	c->heartbeat_lost_side = c->heartbeat_side;

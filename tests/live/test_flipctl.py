@@ -156,6 +156,29 @@ def test_lines_fit_the_terminal(make_lab):
     assert 50 < max(map(len, steps)) < 60, sorted(steps, key=len)[-3:]
 
 
+def test_a_heartbeat_that_cannot_be_written(make_lab):
+    """Nobody's heartbeat moves then: that is no lag of 0."""
+    lab = make_lab().cluster()
+    wrong = os.path.join(lab.dir, "wrong.password")
+    with open(os.open(wrong, os.O_WRONLY | os.O_CREAT, 0o600), "w") as f:
+        f.write("rotated\n")
+    flipd = lab.flipd(defaults={"heartbeat": {"interval": "100ms"}})
+
+    def lag():
+        return (flipd.state()["servers"][1]["replication"] or {}).get("heartbeat_lag_seconds")
+    wait_for(lambda: lag() is not None, 20, "a lag by heartbeat")
+    flipd.config["defaults"]["heartbeat"].update(user="flipd", password_file=wrong)
+    flipd.write_config()
+    assert flipd.ctl("reload").code == 0
+    wait_for(lambda: "the heartbeat is not written: source " in flipd.read_log(), 20, "the log to say so")
+    assert "Access denied for user 'flipd'" in flipd.read_log() and "rotated" not in flipd.read_log()
+    wait_for(lambda: lag() is None, 20, "the lag by heartbeat to be unknown")
+    flipd.config["defaults"]["heartbeat"].update(password_file=lab.secret("flipd"))
+    flipd.write_config()
+    assert flipd.ctl("reload").code == 0
+    wait_for(lambda: lag() is not None, 20, "a lag by heartbeat again")
+
+
 def test_reload_in_a_flip(draining):
     lab, flipd, waiter = draining
     flipd.config["defaults"]["max_lag"] = "3s"
