@@ -63,6 +63,7 @@ struct cluster {
 	struct session_mark heartbeat_lost_mark;
 	enum conf_side heartbeat_lost_side;
 	struct fiber_cond heartbeat_wake;
+	struct fiber_mutex trial; /* held while the way back is tried: its connection has one name */
 	struct fiber_cond polled; /* signalled after every poll */
 	struct fiber_cond poke;	  /* wakes the pollers */
 	bool stopping;

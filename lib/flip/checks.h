@@ -24,6 +24,10 @@ const struct facts_channel *checks_channel(const struct check_input *);
 /* old's channel from new. */
 const struct facts_channel *checks_channel_back(const struct check_input *);
 
+/* Where a server's replicas reach it. */
+const char *checks_repl_host(const struct conf_server *);
+unsigned checks_repl_port(const struct conf_server *);
+
 /* For texts: "source 10.1.0.5:3306". */
 #define AT "%s " HOST_PORT
 #define AT_OF(s) (s).conf->name, HOST_PORT_OF((s).conf->host, (s).conf->port)

@@ -12,6 +12,7 @@
 #include "lib/base/str.h"
 #include "lib/flip/flip_priv.h"
 
+#define TRIAL_MS 15000 /* a try of the way back, and its removal, on a bad line */
 #define ER_LOCK_WAIT 1205
 
 /* --- preflight
@@ -120,6 +121,17 @@ static int MAY_WAIT note_bypass(struct flip *f, struct err *err)
 
 /* The row is noted in the journal before it is written: a crash between the two leaves a row that nobody
  * wrote. */
+/* A check that began before may try the way back on old: its connection would stand in the way of `reverse`.
+ * With the locks taken none begins any more. */
+static int MAY_WAIT await_trial(struct flip *f)
+{
+	int rc = fiber_mutex_lock(&f->cluster->trial, flip_deadline(TRIAL_MS));
+
+	if (rc == 0)
+		fiber_mutex_unlock(&f->cluster->trial);
+	return rc == -ETIMEDOUT ? 0 : rc;
+}
+
 int MAY_WAIT step_lock(struct flip *f, struct err *err)
 {
 	int rc = open_both(f, err);
@@ -128,6 +140,8 @@ int MAY_WAIT step_lock(struct flip *f, struct err *err)
 		rc = side_take_lock(f, &f->old_side, err);
 	if (rc == 0)
 		rc = side_take_lock(f, &f->new_side, err);
+	if (rc == 0)
+		rc = await_trial(f);
 	if (rc == 0)
 		rc = jn_write(f, "row", "lock", NULL, true, err);
 	if (rc < 0)

@@ -3,6 +3,7 @@ very situation. Those about what stands in the fence's way are in test_fence.py,
 
 E numbers are those of the list of experiments; each test says what the server would do by itself."""
 
+import json
 import os
 import re
 import signal
@@ -339,6 +340,21 @@ def test_e4_a_write_by_hand_after_the_opening():
         load.stop()
     finally:
         scene.close()
+
+
+def test_e5_trials_do_not_meet(scene):
+    """The trial's connection has one name: checks that run beside each other, and a flip, take turns."""
+    old, new = scene.set_out()
+    scene.flipd()
+    checks = [scene.daemon.ctl_start("check", "lab", "--to", new.name) for _ in range(6)]
+    document = scene.flip(new)
+    for child in checks:
+        said = json.loads(child.communicate(timeout=30)[0])
+        trial = named_check(said, "reverse_path")
+        assert trial["result"] == "ok" or (trial["result"] == "skip" and "a flip has begun" in trial["seen"]), trial
+    assert named_check(document, "reverse_path")["result"] == "ok", document["checks"]
+    assert not [s for s in document["steps"] if s["name"] == "reverse" and s["state"] != "done"]
+    assert "flipd_reverse" not in scene.daemon.read_log()
 
 
 def test_e5_the_trial_of_the_way_back_leaves_nothing(scene):
