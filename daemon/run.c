@@ -108,7 +108,8 @@ struct follow_up {
 	char *cluster;
 };
 
-/* Replicas that could not be repointed in time, until all are, or another flip begins. */
+/* Replicas that could not be repointed in time, and endpoints of after_open that were not switched, until all
+ * are, or another flip begins. */
 static void follow_up_main(void *arg)
 {
 	struct follow_up *left = arg;
@@ -117,7 +118,7 @@ static void follow_up_main(void *arg)
 	while (flip_left(left->run->flip) && fiber_sleep_ms(FOLLOW_UP_MS) == 0) {
 		ctx.server = flip_follow_up(left->run->flip);
 		if (ctx.server)
-			log_at(LOG_LEVEL_NOTICE, &ctx, "follows the new master at last");
+			log_at(LOG_LEVEL_NOTICE, &ctx, "shows or follows the new master at last");
 	}
 	run_unref(left->run);
 	free(left->cluster);

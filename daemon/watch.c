@@ -230,6 +230,11 @@ void watch_replace(struct watched *w, struct cluster *c)
 	w->next = w->run ? c : NULL;
 	if (w->run)
 		return;
+	if (w->left && flip_left(w->left->flip))
+		log_at(LOG_LEVEL_WARNING,
+			&(struct log_ctx){.cluster = w->name, .flip_id = flip_id(w->left->flip)},
+			"what this flip left is not tried any more, the configuration has changed: see its "
+			"warnings");
 	if (w->follow_up)
 		fiber_cancel(w->follow_up);
 	run_unref(w->left);

@@ -121,9 +121,10 @@ enum flip_outcome flip_get_outcome(const struct flip *);
 bool flip_past_preflight(const struct flip *); /* preflight has ended, well or not */
 bool flip_is_rehearsal(const struct flip *);
 bool flip_rolling_back(const struct flip *); /* it goes back to how it was */
-bool flip_left(const struct flip *);	     /* done, but replicas could not be repointed in time */
-/* One more try at those; the name of one that follows now (there may be more), or NULL. A cancel is kept for
- * the caller's next wait. Not beside another flip. */
+/* Done, but replicas could not be repointed, or endpoints of after_open not be switched, in time. */
+bool flip_left(const struct flip *);
+/* One more try at those; the name of one that follows, or is switched, now (there may be more), or NULL. A
+ * cancel is kept for the caller's next wait. Not beside another flip. */
 const char *MAY_WAIT flip_follow_up(struct flip *);
 bool flip_settling(const struct flip *);	/* open is confirmed, what follows is late work */
 enum conf_side flip_from(const struct flip *);	/* old */

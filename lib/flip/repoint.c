@@ -192,6 +192,8 @@ int MAY_WAIT step_repoint(struct flip *f, struct err *err)
 
 bool flip_left(const struct flip *f)
 {
+	if (endpoints_left(f))
+		return f->outcome == FLIP_DONE;
 	for (int i = 0; f->follows && i < f->conf->nreplicas; i++)
 		if (!f->follows[i])
 			return f->outcome == FLIP_DONE;
@@ -200,6 +202,10 @@ bool flip_left(const struct flip *f)
 
 const char *MAY_WAIT flip_follow_up(struct flip *f)
 {
+	const char *label = endpoints_follow_up(f, FOLLOW_UP_MS);
+
+	if (label || fiber_cancelled())
+		return label;
 	for (int i = 0; f->follows && i < f->conf->nreplicas; i++) {
 		struct err err = {0};
 		if (f->follows[i])

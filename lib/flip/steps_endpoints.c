@@ -149,6 +149,41 @@ int MAY_WAIT endpoints_after_open(struct flip *f, struct err *err)
 	return switch_all(f, CONF_ORDER_AFTER_OPEN, f->to, settle_left_ms(f), err);
 }
 
+static bool is_left(const struct flip *f, int i)
+{
+	return f->cluster->endpoint_ops && f->cluster->endpoint_ops[i] &&
+	       f->conf->endpoints[i].order == CONF_ORDER_AFTER_OPEN && f->ends[i].state == EP_FAILED;
+}
+
+bool endpoints_left(const struct flip *f)
+{
+	for (int i = 0; i < f->conf->nendpoints; i++)
+		if (is_left(f, i))
+			return true;
+	return false;
+}
+
+const char *MAY_WAIT endpoints_follow_up(struct flip *f, int64_t limit_ms)
+{
+	for (int i = 0; i < f->conf->nendpoints; i++) {
+		struct switcher w = {.f = f, .index = i, .to = f->to};
+		/* Whoever has changed masters since has changed the names too. */
+		if (!is_left(f, i) || (int)cluster_master(f->cluster) != (int)f->to)
+			continue;
+		w.deadline_us = flip_deadline(limit_ms);
+		switch_fiber(&w);
+		if (w.err.code == -ECANCELED)
+			return NULL;
+		if (w.rc == -EUNATCH) /* a third value, somebody's decision: left so */
+			f->ends[i].state = EP_PENDING;
+		if (w.rc < 0)
+			continue;
+		f->ends[i].state = EP_SWITCHED;
+		return f->conf->endpoints[i].label;
+	}
+	return NULL;
+}
+
 int MAY_WAIT step_endpoints(struct flip *f, struct err *err)
 {
 	if (f->conf->nendpoints == 0)
