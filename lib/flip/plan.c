@@ -148,6 +148,25 @@ static void MAY_WAIT plan_before_fence(struct plan *p)
 	plan_accounts(p, "events", true);
 }
 
+/* Only in the plain order. Which tables there are to be counted is asked before the fence. */
+static void plan_verify(struct plan *p)
+{
+	static const char *const each[] = {"<DATABASE>.<EACH TABLE>"};
+	const struct conf_policy *policy = &p->c->conf->policy;
+	bool checksum = policy->verify == CONF_VERIFY_CHECKSUM;
+	int n = checksum ? policy->verify_tables.n : policy->verify == CONF_VERIFY_COUNTS;
+
+	for (int i = 0; i < 2 * n; i++) {
+		enum conf_side side = i % 2 ? p->to : p->from;
+		struct strbuf b = {0};
+		node_table_value_text(p->c->side[side].node,
+			checksum ? policy->verify_tables.v[i / 2] : each[0], checksum,
+			policy->max_blackout_ms, &b);
+		plan_add(p, "verify", conf_side_name(side), "sql", strbuf_str(&b));
+		strbuf_free(&b);
+	}
+}
+
 static void plan_blackout(struct plan *p)
 {
 	bool guarded = !needs_plain_order(p->c->conf, p->to, p->follow.use_gtid);
@@ -156,12 +175,27 @@ static void plan_blackout(struct plan *p)
 	plan_sql(p, "kill", p->from, NODE_TEXT_KILL, 0);
 	plan_sql(p, "coordinates", p->from, NODE_TEXT_PROVE, 0);
 	plan_endpoints(p, "endpoints", CONF_ORDER_BEFORE_OPEN);
-	if (!guarded)
+	if (!guarded) {
 		plan_sql(p, "sync", p->to, NODE_TEXT_WAIT, 1000);
+		plan_verify(p);
+	}
 	plan_add(p, "intent", NULL, "wait", "the intent is durable in flipd's journal");
 	plan_open(p, guarded);
 	if (guarded)
 		plan_sql(p, "sync", p->to, NODE_TEXT_WAIT, 1000);
+}
+
+/* By GTID its own position goes on. */
+static void plan_repoint(struct plan *p, const struct cluster_server *replica)
+{
+	struct node_follow follow = p->follow;
+	struct strbuf b = {0};
+
+	follow.has_slave_pos = false;
+	node_plan_text(replica->node, NODE_TEXT_FOLLOW, &follow, 0, &b);
+	plan_add(p, "repoint", replica->conf->name, "wait", "reaches the final position");
+	plan_add(p, "repoint", replica->conf->name, "sql", strbuf_str(&b));
+	strbuf_free(&b);
 }
 
 static void MAY_WAIT plan_after_open(struct plan *p)
@@ -173,8 +207,7 @@ static void MAY_WAIT plan_after_open(struct plan *p)
 	if (conf->policy.flush != CONF_FLUSH_NEVER)
 		plan_sql(p, "flush_again", p->from, NODE_TEXT_FLUSH, 5000);
 	for (int i = 0; i < p->c->nreplicas; i++)
-		plan_add(p, "repoint", p->c->replicas[i].conf->name, "wait",
-			"reaches the final position, then follows new");
+		plan_repoint(p, &p->c->replicas[i]);
 	plan_hooks(p, "propagate", &conf->hooks.after_open);
 	plan_endpoints(p, "propagate", CONF_ORDER_AFTER_OPEN);
 	plan_add(p, "propagate", NULL, "wait",
@@ -185,6 +218,7 @@ static void MAY_WAIT plan_after_open(struct plan *p)
 	plan_accounts(p, "finish", false);
 	plan_sql(p, "finish", p->from, NODE_TEXT_RELEASE, 0);
 	plan_sql(p, "finish", p->to, NODE_TEXT_RELEASE, 0);
+	plan_hooks(p, "finish", &conf->hooks.after_end);
 }
 
 int MAY_WAIT flip_plan(struct cluster *c, enum conf_side to, struct wire **ret, struct err *err)

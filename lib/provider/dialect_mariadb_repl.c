@@ -273,10 +273,9 @@ void mariadb_follow(const struct dialect_ctx *ctx, const struct node_follow *f, 
 
 	mariadb_stop(ctx, out);
 	strbuf_add(out, "; ");
-	if (f->use_gtid && (f->has_slave_pos || mask)) {
+	if (f->use_gtid && f->has_slave_pos) {
 		strbuf_add(out, "SET GLOBAL gtid_slave_pos=");
-		db_quote(out, f->has_slave_pos ? gtid_format(&f->gtid_slave_pos, text, sizeof(text))
-					       : "<POSITION>");
+		db_quote(out, mask ? "<POSITION>" : gtid_format(&f->gtid_slave_pos, text, sizeof(text)));
 		strbuf_add(out, "; ");
 	}
 	strbuf_add(out, "CHANGE MASTER TO ");

@@ -221,6 +221,9 @@ enum act MAY_WAIT node_list_tables(struct session *, struct arena *, int64_t dea
  */
 enum act MAY_WAIT node_table_value(struct session *, const char *table, bool checksum, int64_t limit_ms,
 	int64_t deadline_us, uint64_t *ret, struct err *) MUSTCHECK;
+/* That statement, for `plan`. */
+void node_table_value_text(
+	const struct node *, const char *table, bool checksum, int64_t limit_ms, struct strbuf *out);
 /* DONE: the account may read the table. */
 enum act MAY_WAIT node_table_readable(
 	struct session *, const char *table, int64_t deadline_us, struct err *) MUSTCHECK;

@@ -1,5 +1,7 @@
 /* node_plan: what a verb would send, as text for `plan`: rendered by the very functions that the verbs use.
  */
+#include <string.h>
+
 #include "lib/provider/node_priv.h"
 
 /* What is not known before the flip stands as a word in angle brackets. */
@@ -102,19 +104,25 @@ static void text_follow(const struct plan *p, struct strbuf *out)
 {
 	static const struct conf_server nobody = {.host = "<MASTER>", .port = 3306};
 	static const struct conf_account unknown = {.user = "<USER>"};
-	struct node_follow f = p->follow ? *p->follow : (struct node_follow){.use_gtid = true};
+	struct node_follow f =
+		p->follow ? *p->follow : (struct node_follow){.use_gtid = true, .has_slave_pos = true};
 
 	f.master = f.master ? f.master : &nobody;
 	f.account = f.account ? f.account : &unknown;
 	p->d->follow(&p->ctx, &f, true, out);
 }
 
+/* The number is known when the session is. */
 static void text_kill(const struct plan *p, struct strbuf *out)
 {
-	p->d->kill(&p->ctx, 0, false, out);
-	/* The number is known when the session is. */
-	out->len -= 1;
-	strbuf_add(out, "<ID>");
+	const uint64_t nobody = 0;
+	struct strbuf b = {0};
+
+	p->d->kill_many(&p->ctx, &nobody, 1, &b);
+	const char *text = strbuf_str(&b), *id = strstr(text, " 0; ");
+	if (id)
+		strbuf_addf(out, "%.*s <ID>%s", (int)(id - text), text, id + 2);
+	strbuf_free(&b);
 }
 
 static void text_release(const struct plan *p, struct strbuf *out)

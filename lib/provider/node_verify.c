@@ -40,6 +40,14 @@ static enum act MAY_WAIT ask_table(struct session *s, const char *table, enum di
 	return act;
 }
 
+void node_table_value_text(
+	const struct node *n, const char *table, bool checksum, int64_t limit_ms, struct strbuf *out)
+{
+	struct dialect_ctx ctx = node_ctx(n);
+
+	n->dialect->table_value(&ctx, table, checksum ? DIALECT_CHECKSUM : DIALECT_COUNT, limit_ms, out);
+}
+
 enum act node_table_value(struct session *s, const char *table, bool checksum, int64_t limit_ms,
 	int64_t deadline_us, uint64_t *ret, struct err *err)
 {

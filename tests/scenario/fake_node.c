@@ -50,6 +50,13 @@ const char *node_name(const struct node *n)
 	return n->conf->name;
 }
 
+void node_table_value_text(
+	const struct node *n, const char *table, bool checksum, int64_t limit_ms, struct strbuf *b)
+{
+	(void)n;
+	strbuf_addf(b, "%s %s, limit %lld ms", checksum ? "checksum" : "count", table, (long long)limit_ms);
+}
+
 void node_plan_text(const struct node *n, enum node_text t, const struct node_follow *f, int64_t limit_ms,
 	struct strbuf *b)
 {

@@ -36,7 +36,8 @@ static void test_plan(void **state)
 {
 	const struct conf_server conf = {.name = "source", .host = "h", .port = 3306};
 	const struct conf_account a = {"repl", "sesame"};
-	const struct node_follow f = {.master = &conf, .account = &a, .use_gtid = true};
+	const struct node_follow f = {
+		.master = &conf, .account = &a, .use_gtid = true, .has_slave_pos = true};
 	struct node *n = node_new(&conf, "shard1", "flipd");
 	struct strbuf b = {0};
 	(void)state;

@@ -101,14 +101,14 @@ static void test_guarded(void **state)
 		"lock source sql|'running'", "flush source sql|FLUSH LOCAL TABLES",
 		"drain target sql|rpl_semi_sync", "drain source wait|low lag",
 		"events source sql|event_scheduler=OFF", "fence source sql|SET GLOBAL read_only=1",
-		"kill source sql|KILL HARD CONNECTION <ID>", "coordinates source sql|read_only",
+		"kill source sql|KILL HARD CONNECTION <ID>; ", "coordinates source sql|read_only",
 		"endpoints - dns|b.example.com.", "intent - wait|durable",
 		"open target sql|MASTER_GTID_WAIT('<POSITION>'", "open target sql|event_scheduler=ON",
 		"sync target sql|MASTER_GTID_WAIT", "detach target sql|RESET SLAVE",
-		"reverse source sql|MASTER_USE_GTID=slave_pos", "flush_again source sql|FLUSH LOCAL TABLES",
-		"propagate - wait|every authoritative server", "finish target sql|rpl_semi_sync",
-		"finish target sql|'closed'", "finish source sql|RELEASE_LOCK",
-		"finish target sql|RELEASE_LOCK", NULL};
+		"reverse source sql|SET GLOBAL gtid_slave_pos='<POSITION>'; CHANGE MASTER TO",
+		"flush_again source sql|FLUSH LOCAL TABLES", "propagate - wait|every authoritative server",
+		"finish target sql|rpl_semi_sync", "finish target sql|'closed'",
+		"finish source sql|RELEASE_LOCK", "finish target sql|RELEASE_LOCK", NULL};
 	struct wire *doc;
 
 	(void)state;
@@ -129,17 +129,20 @@ static void test_plain(void **state)
 	static const char *const lines[] = {"lock source sql", "lock target sql", "lock source sql",
 		"drain - exec|/bin/quiet", "drain source wait", "fence source sql", "kill source sql",
 		"coordinates source sql", "sync target sql|MASTER_POS_WAIT('<FILE>', <POSITION>, 1)",
-		"intent - wait", "open target sql|SET GLOBAL read_only=0", "open target exec|/bin/gate",
-		"detach target sql", "reverse source sql|MASTER_LOG_FILE='<FILE>'",
-		"repoint r1 wait|reaches the final position", "propagate - http|https://tell.example.com",
+		"verify source sql|SELECT COUNT(*) AS value FROM `<DATABASE>`.`<EACH TABLE>`",
+		"verify target sql|", "intent - wait", "open target sql|SET GLOBAL read_only=0",
+		"open target exec|/bin/gate", "detach target sql",
+		"reverse source sql|MASTER_LOG_FILE='<FILE>'", "repoint r1 wait|reaches the final position",
+		"repoint r1 sql|MASTER_HOST=", "propagate - http|https://tell.example.com",
 		"propagate - dns|b.example.com.", "propagate - wait", "finish target sql",
-		"finish source sql", "finish target sql", NULL};
+		"finish source sql", "finish target sql", "finish - exec|/bin/told", NULL};
 	struct wire *doc;
 
 	(void)state;
 	begin(", flush: never, verify: counts", ", fence: [read_only, {hook: {path: /bin/gate}}]",
 		", replicas: [{name: r1, host: 10.1.0.6}], hooks: {before_fence: [/bin/quiet], after_open: "
-		"['https://tell.example.com/']}, endpoints: [{dns: {name: db.example.com., zone: "
+		"['https://tell.example.com/'], after_end: [/bin/told]}, endpoints: [{dns: {name: "
+		"db.example.com., zone: "
 		"example.com., "
 		"type: CNAME, ttl: 5s, servers: ['10.0.0.53'], source: a.example.com., target: "
 		"b.example.com., "
