@@ -155,6 +155,16 @@ static bool is_left(const struct flip *f, int i)
 	       f->conf->endpoints[i].order == CONF_ORDER_AFTER_OPEN && f->ends[i].state == EP_FAILED;
 }
 
+static bool MAY_WAIT shows_third(struct flip *f, int i, int64_t limit_ms)
+{
+	enum endpoint_at at = ENDPOINT_AT_SOURCE;
+	struct err ignored = {0};
+
+	return f->cluster->endpoint_ops[i]->look(f->cluster->endpoints[i], &f->ctx, flip_deadline(limit_ms),
+		       &at, &ignored) == ACT_DONE &&
+	       at == ENDPOINT_AT_OTHER;
+}
+
 bool endpoints_left(const struct flip *f)
 {
 	for (int i = 0; i < f->conf->nendpoints; i++)
@@ -174,7 +184,7 @@ const char *MAY_WAIT endpoints_follow_up(struct flip *f, int64_t limit_ms)
 		switch_fiber(&w);
 		if (w.err.code == -ECANCELED)
 			return NULL;
-		if (w.rc == -EUNATCH) /* a third value, somebody's decision: left so */
+		if (w.rc < 0 && shows_third(f, i, limit_ms)) /* somebody's decision: left so */
 			f->ends[i].state = EP_PENDING;
 		if (w.rc < 0)
 			continue;
