@@ -42,9 +42,8 @@ static void describe(const struct foreign *x, struct strbuf *b)
 	for (int i = 0; i < 2; i++)
 		strbuf_addf(b, "%s: %s\n", x->name[i], x->facts[i]->read_only ? "closed" : "open to writes");
 	strbuf_addf(b,
-		"flip %s (%s, %s) was begun on host %s, journal %s, which is not this flipd's: what it had "
-		"done "
-		"is not known here\n",
+		"flip %s (%s, %s) was begun on host %s, journal %s, and is not unfinished in this flipd's "
+		"journal: what it had done is not known here\n",
 		x->row->flip_row_id, x->row->flip_row_direction, x->row->flip_row_state,
 		x->row->flip_row_host, x->row->flip_row_journal);
 }
