@@ -17,6 +17,10 @@ static enum act MAY_WAIT kill_clients(
 
 	if (act != ACT_DONE)
 		return act;
+	if (facts_waits_for_space(list, n)) {
+		err_set(err, -ENOSPC, "a commit waits for disk space: nobody is killed");
+		return ACT_REFUSED;
+	}
 	uint64_t *ids = arena_alloc(a, ((size_t)n + 1) * sizeof(*ids));
 	for (int i = 0; i < n; i++)
 		if (!kill_exempt_user(&c->conf->policy, server, &list[i]))

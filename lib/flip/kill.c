@@ -155,12 +155,21 @@ static bool is_waited_for(const struct flip *f, const struct sweep *w, const str
 
 /* Nobody is killed while a commit waits for disk space: cut off there it would break replication for good.
  * Told once a flip. */
-static void tell_no_space(struct flip *f, const struct flip_side *side, struct err *err)
+static bool waits_for_space(
+	struct flip *f, const struct flip_side *side, const struct facts_session *list, int n)
 {
-	if (!f->no_space_told)
-		flip_warn(f, "%s; make room on the disk of %s", err->message, side->server->conf->name);
-	f->no_space_told = true;
-	err_clear(err);
+	const struct facts_session *waits = facts_waits_for_space(list, n);
+	const char *name = side->server->conf->name;
+
+	f->no_space = waits != NULL;
+	if (waits && !f->no_space_told)
+		flip_warn(f,
+			"%s: session %llu of %s waits for disk space in its commit: nobody is killed, that "
+			"would "
+			"leave half of it in the binary log; make room on the disk of %s",
+			name, (unsigned long long)waits->id, waits->user, name);
+	f->no_space_told = f->no_space_told || waits;
+	return waits != NULL;
 }
 
 /* One sweep: kills everybody not exempt, in one round trip; *ret_left says how many it found. Its statements
@@ -176,21 +185,20 @@ static int MAY_WAIT kill_sweep(struct flip *f, struct sweep *w, int *ret_left, s
 
 	if (act != ACT_DONE)
 		return flip_rc(act, err);
+	bool no_space = waits_for_space(f, side, list, n);
 	uint64_t *ids = arena_alloc(a, ((size_t)n + 1) * sizeof(*ids));
 	for (int i = 0; i < n; i++)
 		if (!kill_exempt(f, side, &list[i]) && !is_locked_out(f, side, &list[i])) {
 			list[nkill] = list[i];
 			ids[nkill++] = list[i].id;
 		}
+	*ret_left = nkill;
+	if (no_space)
+		return 0;
 	act = node_kill_many(side->reaper, ids, nkill, flip_deadline(KILLS_MS), err);
 	if (act == ACT_UNKNOWN)
 		return flip_rc(act, err);
-	f->no_space = act == ACT_REFUSED && err && err->code == -ENOSPC;
-	*ret_left = f->no_space ? nkill : 0;
-	if (f->no_space) {
-		tell_no_space(f, side, err);
-		return 0;
-	}
+	*ret_left = 0;
 	for (int i = 0; i < nkill; i++) {
 		*ret_left += is_waited_for(f, w, &list[i]);
 		if (is_recorded(f, side, list[i].id, f->nvictims))

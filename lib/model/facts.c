@@ -61,3 +61,11 @@ const char *facts_setting(const struct facts *f, const char *name)
 			return f->settings[i].value;
 	return NULL;
 }
+
+const struct facts_session *facts_waits_for_space(const struct facts_session *list, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (list[i].waits_for_space)
+			return &list[i];
+	return NULL;
+}

@@ -61,6 +61,9 @@ struct facts_session { /* one line of the process list */
 	bool holds_tables; /* has LOCK TABLES or metadata locks in a way that blocks, where it can be seen */
 };
 
+/* The first that waits for disk space in its commit, or NULL: nobody is killed there then. */
+const struct facts_session *facts_waits_for_space(const struct facts_session *, int n);
+
 struct facts_account { /* who may walk through the fence, or is to be locked */
 	char user[128], host[256];
 	bool locked; /* ACCOUNT LOCK; of node_list_accounts only */

@@ -118,7 +118,6 @@ struct dialect {
 	void (*table_value)(const struct dialect_ctx *, const char *table, enum dialect_value,
 		int64_t limit_ms, struct strbuf *); /* value */
 	void (*kill)(const struct dialect_ctx *, uint64_t id, bool query_only, struct strbuf *);
-	/* DIALECT_ER_SIGNAL, and nobody is killed, while a commit waits for disk space */
 	void (*kill_many)(const struct dialect_ctx *, const uint64_t *ids, int n, struct strbuf *);
 	/* there; committing: it is in a commit that waits for disk space, or is queued behind one */
 	void (*session_there)(const struct dialect_ctx *, uint64_t id, const char *account, struct strbuf *);
@@ -144,7 +143,6 @@ enum {
 	DIALECT_ER_LOCK_WAIT = 1205,
 	DIALECT_ER_PRIVILEGE = 1227,
 	DIALECT_ER_READ_ONLY = 1290,
-	DIALECT_ER_SIGNAL = 1644, /* a SIGNAL of ours */
 	DIALECT_ER_STATEMENT_TIME = 1969,
 	DIALECT_ER_NO_CHANNEL = 1617, /* "There is no master connection '...'" */
 };

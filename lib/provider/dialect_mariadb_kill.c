@@ -5,7 +5,8 @@
  * session or of its statement alone, and what was written of the transaction stays in the log: half an event.
  * No replica can read past it (1595 "could not queue event from master"), and what old acknowledges from then
  * on reaches none of them (measured on 10.11.19). Those queued behind it are as badly off where the room does
- * not last.
+ * not last. Asking for the state in the statement that kills would cost 0.7 ms of a blackout (PROCESSLIST is
+ * a table on disk there): whoever kills many has just listed them.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -32,15 +33,12 @@ void mariadb_kill(const struct dialect_ctx *ctx, uint64_t id, bool query_only, s
  */
 void mariadb_kill_many(const struct dialect_ctx *ctx, const uint64_t *ids, int n, struct strbuf *out)
 {
-	strbuf_add(out,
-		"BEGIN NOT ATOMIC IF EXISTS (SELECT 1 FROM information_schema.PROCESSLIST WHERE "
-		"STATE='" WAITS_FOR_SPACE "') THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT='a commit "
-		"waits for disk space'; END IF; BEGIN DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; ");
+	strbuf_add(out, "BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR SQLEXCEPTION BEGIN END; ");
 	for (int i = 0; i < n; i++) {
 		mariadb_kill(ctx, ids[i], false, out);
 		strbuf_add(out, "; ");
 	}
-	strbuf_add(out, "END; END");
+	strbuf_add(out, "END");
 }
 
 /* A session leaves the process list only when its clean-up (roll back, named locks) has ended. */

@@ -199,8 +199,8 @@ enum act MAY_WAIT node_stop_replication(struct session *, int64_t deadline_us, s
 /* KILL; DONE also when the session was gone (1094). query_only: KILL QUERY. */
 enum act MAY_WAIT node_kill(
 	struct session *reaper, uint64_t id, bool query_only, int64_t deadline_us, struct err *) MUSTCHECK;
-/* Many in one round trip. DONE: each was asked for; which are gone the next list shows. REFUSED: none was;
- * err->code is -ENOSPC while a commit waits for disk space there. */
+/* Many in one round trip. DONE: each was asked for; which are gone the next list shows. Not where the last
+ * list has one that waits for disk space (facts_waits_for_space). */
 enum act MAY_WAIT node_kill_many(
 	struct session *reaper, const uint64_t *ids, int n, int64_t deadline_us, struct err *) MUSTCHECK;
 /*

@@ -33,15 +33,7 @@ enum act node_kill_many(struct session *s, const uint64_t *ids, int n, int64_t d
 	for (int i = 0; i < n && act == ACT_DONE; i += AT_ONCE_MOST) {
 		struct strbuf sql = {0};
 		s->node->dialect->kill_many(&ctx, ids + i, n - i < AT_ONCE_MOST ? n - i : AT_ONCE_MOST, &sql);
-		struct err e = {0};
-		act = node_tell(s, &sql, "killing sessions", deadline_us, &e);
-		if (act == ACT_REFUSED && e.sql_errno == DIALECT_ER_SIGNAL)
-			return node_refuse(s, -ENOSPC, err,
-				"a commit waits for disk space: nobody is killed, that would leave half of "
-				"it in "
-				"the binary log");
-		if (act != ACT_DONE)
-			node_pass_err(err, &e);
+		act = node_tell(s, &sql, "killing sessions", deadline_us, err);
 	}
 	return act;
 }

@@ -368,18 +368,16 @@ void exercise_full_disk(void)
 {
 	struct side *a = &sides[A];
 	struct session *idle = open_as(a, SESSION_ACT, NULL);
-	uint64_t ids[2] = {told("fill the disk"), session_get_mark(idle)->id};
+	uint64_t waits = told("fill the disk");
 	struct session_mark mark = *session_get_mark(a->reaper);
 	struct facts_session *list = NULL;
 	int n = 0, waiting = 0;
 
 	DONE(node_sessions(a->reaper, arena, IN(3000), &list, &n, &err));
 	for (int i = 0; i < n; i++)
-		waiting += list[i].waits_for_space && list[i].id == ids[0];
-	CHECK(waiting == 1);
-	REFUSED(node_kill_many(a->reaper, ids, 2, IN(3000), &err));
-	CHECK(err.code == -ENOSPC && strstr(err.message, "waits for disk space"));
-	mark.id = ids[0];
+		waiting += list[i].waits_for_space;
+	CHECK(waiting == 1 && facts_waits_for_space(list, n)->id == waits);
+	mark.id = waits;
 	str_copy(mark.account, sizeof(mark.account), "app@%");
 	REFUSED(node_kill_own(a->reaper, &mark, IN(3000), &err));
 	CHECK(err.code == -ENOSPC && strstr(err.message, "waits for disk space"));
@@ -388,5 +386,5 @@ void exercise_full_disk(void)
 
 	(void)told("make room");
 	await_replica(&sides[B], a);
-	DONE(node_kill_many(a->reaper, ids, 1, IN(3000), &err));
+	DONE(node_kill_own(a->reaper, &mark, IN(3000), &err));
 }

@@ -367,19 +367,11 @@ enum act node_kill(struct session *s, uint64_t id, bool query_only, int64_t dead
 /* As one statement that goes on past those who are gone: what one of them answers is not told. */
 enum act node_kill_many(struct session *s, const uint64_t *ids, int n, int64_t deadline_us, struct err *err)
 {
-	for (int i = 0; i < n; i++) {
-		struct stmt *m = stmt_new(OP_KILL);
-		struct err e = {0};
+	enum act act = ACT_DONE;
 
-		m->in->number = ids[i];
-		m->in->on = true;
-		enum act act = ask(s, m, 0, deadline_us, &e);
-		if (act == ACT_UNKNOWN || (act == ACT_REFUSED && e.code == -ENOSPC)) {
-			*err = e;
-			return act;
-		}
-	}
-	return ACT_DONE;
+	for (int i = 0; i < n && act != ACT_UNKNOWN; i++)
+		act = node_kill(s, ids[i], false, deadline_us, err);
+	return act == ACT_UNKNOWN ? act : ACT_DONE;
 }
 
 static enum act MAY_WAIT ask_there(

@@ -10,8 +10,8 @@
 #define ER_READ_ONLY 1290
 #define ER_LIMIT 1969
 #define ER_LOCK_WAIT 1205
-#define ER_SIGNAL 1644
 #define LOCK_WAIT_US 1000000 /* lock_wait_timeout of flipd's sessions */
+#define LISTED_US 5000	     /* who began to wait before shows in the list from which is killed */
 #define COMMIT_US 200
 
 static int refuse(struct stmt *m, unsigned sql_errno, int code, const char *why)
@@ -353,17 +353,12 @@ static int op_stop(struct stmt *m)
 	return done(m);
 }
 
-/* One of many is refused with the rest while a commit waits for disk space; one by itself is not. */
 static int op_kill(struct stmt *m)
 {
-	for (const struct wsession *x = at(m)->sessions; x; x = x->next) {
-		if (!session_waits_for_space(x))
-			continue;
-		if (m->in->on)
-			return refuse(m, ER_SIGNAL, -ENOSPC, "a commit waits for disk space");
-		if (x->id == m->in->number)
-			violation("flipd leaves half a commit in the binlog of %s", at(m)->name);
-	}
+	const struct wsession *x = server_find(at(m), m->in->number);
+
+	if (x && session_waits_for_space(x) && vtime_us() - x->since_us > LISTED_US)
+		violation("flipd leaves half a commit in the binlog of %s", at(m)->name);
 	server_kill(at(m), m->in->number, m->op == OP_KILL_QUERY);
 	return done(m);
 }

@@ -172,11 +172,7 @@ static void test_kill(void **state)
 	assert_string_equal(strbuf_str(&b), "KILL HARD QUERY 7");
 	strbuf_free(&b);
 	d->kill_many(&ctx, ids, 2, &b);
-	has(&b, "IF EXISTS (SELECT 1 FROM information_schema.PROCESSLIST WHERE STATE='Waiting for someone to "
-		"free "
-		"space') THEN SIGNAL");
 	has(&b, "KILL HARD CONNECTION 7; KILL HARD CONNECTION 8; ");
-	assert_true(strstr(strbuf_str(&b), "SIGNAL") < strstr(strbuf_str(&b), "CONTINUE HANDLER"));
 	strbuf_free(&b);
 	d->session_there(&ctx, 5, "app@%", &b);
 	has(&b, "STATE IN ('Commit', 'Waiting for someone to free space')");
