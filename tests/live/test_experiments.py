@@ -349,8 +349,11 @@ def test_e5_trials_do_not_meet(scene):
     checks = [scene.daemon.ctl_start("check", "lab", "--to", new.name) for _ in range(6)]
     document = scene.flip(new)
     for child in checks:
-        said = json.loads(child.communicate(timeout=30)[0])
-        trial = named_check(said, "reverse_path")
+        said, error = child.communicate(timeout=30)
+        if child.returncode == 7:
+            assert "is under way" in str(error), error
+            continue
+        trial = named_check(json.loads(said), "reverse_path")
         assert trial["result"] == "ok" or (trial["result"] == "skip" and "a flip has begun" in trial["seen"]), trial
     assert named_check(document, "reverse_path")["result"] == "ok", document["checks"]
     assert not [s for s in document["steps"] if s["name"] == "reverse" and s["state"] != "done"]
