@@ -179,6 +179,9 @@ int command_prepare(struct request *r, struct strbuf *ret, struct err *err)
 
 	if (code == 0)
 		code = command_not_in_flip(r, w, err);
+	if (code == 0 && w->unreadable && !dry_run)
+		code = err_set(err, -EBUSY, "%s: an unfinished flip could not be taken up: %s", w->name,
+			w->unreadable);
 	if (code == 0 && w->run && !dry_run)
 		code = err_set(err, -EBUSY, "%s: flip %s is stuck: prepare again when `resolve` has ended it",
 			w->name, flip_id(w->run->flip));

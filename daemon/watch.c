@@ -177,6 +177,7 @@ static void reset_view(struct watched *w, const struct cluster *c)
 	w->judged_polls[0] = w->judged_polls[1] = 0;
 	w->seen[0] = w->seen[1] = (struct watch_seen){0};
 	w->changed_ms = w->changed_polls[0] = w->changed_polls[1] = 0;
+	w->heartbeat_fails = false;
 }
 
 int watch_new(struct server *server, struct conf *snapshot, const struct conf_cluster *conf,

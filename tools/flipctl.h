@@ -77,8 +77,8 @@ const char *text_state_colour(const char *state);
 /* Texts from outside, fit for a terminal; they last until the process ends. */
 const char *text_of(const struct wire *o, const char *key); /* "" when absent */
 const char *text_clean(const char *s);
-/* At most so many characters of it, each taken for one column wide. */
-const char *text_cut(const char *s, int columns);
+/* How many bytes of it are at most so many characters, each taken for one column wide. */
+int text_fits(const char *s, int columns);
 const char *text_printf(const char *fmt, ...) PRINTF(1, 2);
 const char *text_ms(const struct wire *o, const char *key);   /* "143 ms", "2.3 s", or "-" */
 const char *text_time(const struct wire *o, const char *key); /* local time, or "-" */

@@ -70,8 +70,8 @@ static void draw_line(const struct live_view *v, const struct live_line *line)
 	if (ms >= 0)
 		(void)snprintf(
 			took, sizeof(took), ms < 1000 ? "%.1f ms" : "%.1f s", ms < 1000 ? ms : ms / 1000);
-	(void)fprintf(stderr, "  %-12s %-8s %10s  %s", line->name, line->state, took,
-		text_cut(line->detail, detail_columns(v)));
+	(void)fprintf(stderr, "  %-12s %-8s %10s  %.*s", line->name, line->state, took,
+		text_fits(line->detail, detail_columns(v)), line->detail);
 }
 
 static void redraw(struct live_view *v)

@@ -99,13 +99,13 @@ const char *text_clean(const char *s)
 	return copy;
 }
 
-const char *text_cut(const char *s, int columns)
+int text_fits(const char *s, int columns)
 {
-	size_t n = 0;
+	int n = 0;
 
 	for (; s[n] && (columns > 0 || ((unsigned char)s[n] & 0xc0) == 0x80); n++)
 		columns -= ((unsigned char)s[n] & 0xc0) != 0x80; /* the first byte of a character */
-	return text_printf("%.*s", (int)n, s);
+	return n;
 }
 
 const char *text_of(const struct wire *o, const char *key)

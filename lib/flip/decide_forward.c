@@ -104,9 +104,11 @@ static int MAY_WAIT open_new_now(struct flip *f, struct err *err)
 
 /*
  * All that new has received from old is applied before anything writes there or its replication is forgotten:
- * without old it is the only copy. False when that did not come about; then the replication is kept.
+ * without old it is the only copy. RELAY_KEPT when that did not come about; then the replication is kept.
  */
-static bool MAY_WAIT relay_applied(struct flip *f)
+enum relay { RELAY_APPLIED, RELAY_KEPT, RELAY_UNKNOWN /* new could not be asked */ };
+
+static enum relay MAY_WAIT relay_applied(struct flip *f)
 {
 	int64_t end = flip_deadline(RELAY_LIMIT_MS);
 
@@ -118,19 +120,19 @@ static bool MAY_WAIT relay_applied(struct flip *f)
 
 		if (node_facts(f->new_side.reaper, FACTS_CORE, a, flip_deadline(ROUND_TRIP_MS), facts,
 			    &err) != ACT_DONE)
-			return false;
+			return RELAY_UNKNOWN;
 		ch = facts_channel_from(facts, f->old_side.identity.server_id,
 			f->old_side.server->conf->replication_host,
 			f->old_side.server->conf->replication_port);
 		if (!ch || (ch->exec_log_pos == ch->read_master_log_pos &&
 				   !strcmp(ch->exec_log_file, ch->master_log_file)))
-			return true;
+			return RELAY_APPLIED;
 		if (!str_ieq(ch->sql, "Yes") || fiber_sleep_ms(20) < 0)
 			break;
 	}
 	flip_warn(f, "%s has not applied all that it had received from %s: its replication is kept as it is",
 		f->new_side.server->conf->name, f->old_side.server->conf->name);
-	return false;
+	return RELAY_KEPT;
 }
 
 /* Both orders of endpoints, and the settings: what new needs to serve and old is not needed for. */
@@ -163,6 +165,10 @@ static enum decide_next MAY_WAIT kill_left(struct flip *f)
 
 	if (kill_all(f, &f->old_side, f->policy.kill_timeout_ms, &none, &err) < 0)
 		return decide_failed(f, "the sessions of old could not be killed", &err);
+	/* An account that walks through the fence may be in a commit that waits: it would come to be after
+	 * all. */
+	if (!f->opened && f->no_space && !none)
+		return decide_failed(f, "a commit on old waits for disk space", &err);
 	return DECIDE_LOOK_AGAIN;
 }
 
@@ -284,7 +290,7 @@ enum decide_next MAY_WAIT decide_forward_blind(
 		return decide_failed(f, "new took writes before it had all of old's", &err);
 	if (f->opened && l->new_view.seen.writable)
 		guard_start(f); /* what follows may take long, and old may boot open meanwhile */
-	applied = relay_applied(f);
+	applied = relay_applied(f) == RELAY_APPLIED;
 	if (!l->new_view.seen.writable && !look_word_holds(f, &l->old_view, &err))
 		return decide_failed(f, "new is not opened beside old", &err);
 	if (!l->new_view.seen.writable && (intend(f, &err) < 0 || open_new_now(f, &err) < 0))
@@ -319,7 +325,7 @@ enum decide_next MAY_WAIT decide_serve_stuck(struct flip *f, const struct recove
 		(void)open_confirmed(f, &err);
 	f->rolling_back = false;
 	guard_start(f);
-	if (l->new_view.seen.up && relay_applied(f))
+	if (l->new_view.seen.up && relay_applied(f) == RELAY_APPLIED)
 		(void)step_detach(f, &err);
 	serve_without_old(f);
 	guard_stop(f);
@@ -340,10 +346,12 @@ static int MAY_WAIT prove_new_open(struct flip *f, struct err *err)
 enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_decision *d, struct look *l)
 {
 	struct err err = {0};
-	bool applied;
+	enum relay relay;
 
 	(void)d;
-	applied = relay_applied(f);
+	relay = relay_applied(f);
+	if (relay == RELAY_UNKNOWN)
+		return decide_failed(f, "new could not be asked for what it has of old's", &err);
 	if (!look_word_holds(f, &l->old_view, &err))
 		return decide_failed(f, "old is not left out", &err);
 	if (!f->word.accept_loss) /* another word has come meanwhile */
@@ -359,8 +367,9 @@ enum decide_next MAY_WAIT decide_failover(struct flip *f, const struct recover_d
 	guard_start(f);
 	f->rolling_back = false;
 	f->old_out = true;
-	if (applied)
-		(void)step_detach(f, &err);
+	/* Else what is given up would flow into the master when old comes back. */
+	if (relay == RELAY_APPLIED && step_detach(f, &err) < 0)
+		return decide_failed(f, "new serves, but could not forget its replication", &err);
 	serve_without_old(f);
 	settings_semi_sync_on(f);
 	guard_stop(f); /* it works with the session that is looked through now */

@@ -305,8 +305,9 @@ bool accounts_shut(const struct flip *, const char *user);
 /* steps_endpoints.c */
 int MAY_WAIT endpoints_after_open(struct flip *, struct err *);
 bool endpoints_left(const struct flip *); /* some of order after_open are not switched */
-/* One more try at those, while new is the master; the label of one that is switched now, or NULL. */
-const char *MAY_WAIT endpoints_follow_up(struct flip *, int64_t limit_ms);
+/* One more try at those, while new is the master; the label of one that is switched now, or NULL. A cancel is
+ * kept for the caller. */
+const char *MAY_WAIT endpoints_follow_up(struct flip *);
 /* Connections opened, so that the switch finds them; 0, or why an endpoint before_open is out of reach. */
 int MAY_WAIT endpoints_warm(struct flip *, struct err *);
 

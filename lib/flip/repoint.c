@@ -202,7 +202,7 @@ bool flip_left(const struct flip *f)
 
 const char *MAY_WAIT flip_follow_up(struct flip *f)
 {
-	const char *label = endpoints_follow_up(f, FOLLOW_UP_MS);
+	const char *label = endpoints_follow_up(f);
 
 	if (label || fiber_cancelled())
 		return label;

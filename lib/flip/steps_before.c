@@ -119,8 +119,6 @@ static int MAY_WAIT note_bypass(struct flip *f, struct err *err)
 	return 0;
 }
 
-/* The row is noted in the journal before it is written: a crash between the two leaves a row that nobody
- * wrote. */
 /* A check that began before may try the way back on old: its connection would stand in the way of `reverse`.
  * With the locks taken none begins any more. */
 static int MAY_WAIT await_trial(struct flip *f)
@@ -132,6 +130,8 @@ static int MAY_WAIT await_trial(struct flip *f)
 	return rc == -ETIMEDOUT ? 0 : rc;
 }
 
+/* The row is noted in the journal before it is written: a crash between the two leaves a row that nobody
+ * wrote. */
 int MAY_WAIT step_lock(struct flip *f, struct err *err)
 {
 	int rc = open_both(f, err);

@@ -16,6 +16,7 @@ struct switcher {
 	enum conf_side to;
 	int64_t deadline_us;
 	int rc;
+	bool third; /* endpoints_follow_up: it shows neither side */
 	struct err err;
 };
 
@@ -155,16 +156,6 @@ static bool is_left(const struct flip *f, int i)
 	       f->conf->endpoints[i].order == CONF_ORDER_AFTER_OPEN && f->ends[i].state == EP_FAILED;
 }
 
-static bool MAY_WAIT shows_third(struct flip *f, int i, int64_t limit_ms)
-{
-	enum endpoint_at at = ENDPOINT_AT_SOURCE;
-	struct err ignored = {0};
-
-	return f->cluster->endpoint_ops[i]->look(f->cluster->endpoints[i], &f->ctx, flip_deadline(limit_ms),
-		       &at, &ignored) == ACT_DONE &&
-	       at == ENDPOINT_AT_OTHER;
-}
-
 bool endpoints_left(const struct flip *f)
 {
 	for (int i = 0; i < f->conf->nendpoints; i++)
@@ -173,18 +164,37 @@ bool endpoints_left(const struct flip *f)
 	return false;
 }
 
-const char *MAY_WAIT endpoints_follow_up(struct flip *f, int64_t limit_ms)
+/* One more try, and where it fails a look: a record with a third value is somebody's decision. A hook that
+ * says neither side may only be down. */
+static void follow_up_fiber(void *arg)
+{
+	struct switcher *w = arg;
+	struct flip *f = w->f;
+	enum endpoint_at at = ENDPOINT_AT_SOURCE;
+	struct err ignored = {0};
+
+	switch_fiber(w);
+	if (w->rc < 0 && w->err.code != -ECANCELED &&
+		f->conf->endpoints[w->index].kind != CONF_ENDPOINT_HOOK &&
+		f->cluster->endpoint_ops[w->index]->look(f->cluster->endpoints[w->index], &f->ctx,
+			flip_deadline(ENDPOINT_LIMIT_MS), &at, &ignored) == ACT_DONE)
+		w->third = at == ENDPOINT_AT_OTHER;
+}
+
+const char *MAY_WAIT endpoints_follow_up(struct flip *f)
 {
 	for (int i = 0; i < f->conf->nendpoints; i++) {
 		struct switcher w = {.f = f, .index = i, .to = f->to};
 		/* Whoever has changed masters since has changed the names too. */
 		if (!is_left(f, i) || (int)cluster_master(f->cluster) != (int)f->to)
 			continue;
-		w.deadline_us = flip_deadline(limit_ms);
-		switch_fiber(&w);
-		if (w.err.code == -ECANCELED)
+		w.deadline_us = flip_deadline(limit_of(&f->conf->endpoints[i]));
+		/* In a fiber of its own: it would take up the cancel that is the caller's. */
+		if (fiber_join_or_cancel(fiber_spawn("endpoint", follow_up_fiber, &w)) < 0) {
+			fiber_cancel(fiber_self());
 			return NULL;
-		if (w.rc < 0 && shows_third(f, i, limit_ms)) /* somebody's decision: left so */
+		}
+		if (w.third)
 			f->ends[i].state = EP_PENDING;
 		if (w.rc < 0)
 			continue;

@@ -231,7 +231,11 @@ static void add_option(struct strbuf *out, const char *name, const char *value)
 static void add_tls(struct strbuf *out, const struct conf_tls_opts *tls, bool encrypted)
 {
 	if (tls->mode < CONF_TLS_REQUIRED) {
-		strbuf_addf(out, ", MASTER_SSL=%d", tls->mode == CONF_TLS_PREFERRED && encrypted);
+		/* Encrypted, and nobody proven, as our own: what a replica had to prove its last master by
+		 * (from 11.4 on it does by itself) need not fit this one. */
+		strbuf_add(out, tls->mode == CONF_TLS_PREFERRED && encrypted
+					? ", MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=0, MASTER_SSL_CA=''"
+					: ", MASTER_SSL=0");
 		return;
 	}
 	strbuf_addf(out, ", MASTER_SSL=1, MASTER_SSL_VERIFY_SERVER_CERT=%d",

@@ -236,7 +236,8 @@ enum client_kind {
 	CLIENT_STRAGGLER, /* comes to the same server again and again, and writes nothing */
 	CLIENT_READER,	  /* one long SELECT */
 	CLIENT_TEMPORARY, /* idle, with a temporary table: its end may be a DROP in the binlog (E6) */
-	CLIENT_NO_SPACE	  /* its commit waits for disk space; killed it leaves half of itself in the binlog */
+	CLIENT_NO_SPACE,  /* its commit waits for disk space; killed it leaves half of itself in the binlog */
+	CLIENT_WALKER_NO_SPACE /* one that walks through the fence */
 };
 
 struct client {
@@ -396,7 +397,6 @@ int64_t flipd_waits_us(const char *what, const char *where); /* so much later su
 /* flipd's process is gone. Does not return in one of its fibers. */
 void flipd_crash(bool machine);
 void fault_after(enum fault); /* a crash that is due at the end of a call */
-
 void trigger_at_time(struct trigger *);
 void trigger_step(const char *step);
 void trigger_op(enum when, enum op, int server);

@@ -95,7 +95,7 @@ static void client_is_refused(struct server *s, const char *user)
 
 bool client_walks(const struct client *c)
 {
-	return c->kind == CLIENT_BYPASS || c->kind == CLIENT_LEGACY;
+	return c->kind == CLIENT_BYPASS || c->kind == CLIENT_LEGACY || c->kind == CLIENT_WALKER_NO_SPACE;
 }
 
 static bool is_locked_out(const struct client *c)
@@ -106,8 +106,8 @@ static bool is_locked_out(const struct client *c)
 
 static bool client_connect(struct client *c)
 {
-	static const char *const users[] = {
-		"app", "app", "app", "legacy", "legacy", "batch", "old-app", "report", "batch", "app"};
+	static const char *const users[] = {"app", "app", "app", "legacy", "legacy", "batch", "old-app",
+		"report", "batch", "app", "legacy"};
 	struct server *s;
 	struct wsession *x;
 
@@ -162,13 +162,16 @@ static void client_tick(void *arg)
 	if (b->generation != c->generation || w.stop_clients)
 		return;
 	x = client_session(c);
+	if (!x && c->kind == CLIENT_WALKER_NO_SPACE &&
+		client_connect(c)) /* quick enough not to be killed before */
+		x = client_session(c);
 	if (!x) {
 		tick_at(c,
 			client_connect(c) ? jitter_us(400) : jitter_us(is_locked_out(c) ? AGAIN_US : 20000));
 		return;
 	}
 	if (!x->running &&
-		(c->kind == CLIENT_NO_SPACE || (c->kind != CLIENT_LOCKER && c->kind < CLIENT_HOLDER)))
+		(c->kind >= CLIENT_NO_SPACE || (c->kind != CLIENT_LOCKER && c->kind < CLIENT_HOLDER)))
 		client_write(c, x);
 }
 
@@ -182,7 +185,7 @@ void client_wrote(struct client *c, struct stmt *m)
 		const struct server *s = m->server; /* it may be down by now */
 		w.acked[m->limit_at_us] = (uint8_t)(ACKED | (s->index == 1 ? ACKED_BY_TARGET : 0) |
 						    (s->opened_by_other ? ACKED_UNASKED : 0));
-		if (c->kind != CLIENT_BLOCKER && c->kind != CLIENT_NO_SPACE)
+		if (c->kind != CLIENT_BLOCKER && c->kind < CLIENT_NO_SPACE)
 			tick_at(c, pause_us());
 		return;
 	}

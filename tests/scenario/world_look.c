@@ -7,7 +7,7 @@
 
 bool session_waits_for_space(const struct wsession *x)
 {
-	return x->client && x->client->kind == CLIENT_NO_SPACE && x->running && x->running->writing;
+	return x->client && x->client->kind >= CLIENT_NO_SPACE && x->running && x->running->writing;
 }
 
 static void fill_session(const struct wsession *x, struct facts_session *s)

@@ -370,7 +370,7 @@ static void parse_backup(struct trigger *t, const struct words *l, int i)
 static void parse_client(struct trigger *t, const struct words *l, int i)
 {
 	static const char *const kinds[] = {"writer", "blocker", "locker", "bypass", "legacy", "holder",
-		"straggler", "reader", "temporary", "no_space"};
+		"straggler", "reader", "temporary", "no_space", "walker_no_space"};
 
 	for (int k = 0; k < (int)COUNT_OF(kinds); k++)
 		if (!strcmp(kinds[k], words_at(l, i)))
