@@ -261,65 +261,59 @@ def test_not_on_a_terminal_nothing_is_done(flipd):
     assert flipd.json("history") == (0, {"flips": []})
 
 
-def test_asks_on_a_terminal(flipd):
-    for said, flips in (("no\n", 0), ("yes\n", 1)):
-        main, other = pty.openpty()
-        child = subprocess.Popen([places.built("flipctl"), "--socket", flipd.socket, "flip", "shard1", "--to", "target"],
-                                 stdin=other, stderr=other, stdout=subprocess.PIPE, start_new_session=True)
+class Question:
+    """flipctl flip on a terminal of its own, which shows its stderr, up to the question."""
+
+    def __init__(self, flipd, *options):
+        self.main, other = pty.openpty()
+        self.child = subprocess.Popen(
+            [places.built("flipctl"), "--socket", flipd.socket, *options, "flip", "shard1", "--to", "target"],
+            stdin=other, stderr=other, stdout=subprocess.PIPE, start_new_session=True)
         os.close(other)
-        seen = b""
-        while b"[yes/no]" not in seen:
-            seen += os.read(main, 4096)
-        os.write(main, said.encode())
+        self.shown = b""
+        while b"[yes/no]" not in self.shown:
+            self.shown += os.read(self.main, 4096)
+
+    def answer(self, word):
+        """What it shows from then on, what stood on stdout, and its exit code."""
+        os.write(self.main, word.encode() + b"\n")
+        said = b""
         with contextlib.suppress(OSError):
-            while os.read(main, 4096):
-                pass
-        child.stdout.read()
-        assert child.wait(10) == (2 if flips else 1)
-        os.close(main)
+            while b"" != (more := os.read(self.main, 4096)):
+                said += more
+        os.close(self.main)
+        with self.child.stdout:
+            out = self.child.stdout.read()
+        return said, out, self.child.wait(10)
+
+
+def test_asks_on_a_terminal(flipd):
+    for word, flips in (("no", 0), ("yes", 1)):
+        said, _, code = Question(flipd).answer(word)
+        assert code == (2 if flips else 1), said
         assert len(flipd.json("history")[1]["flips"]) == flips
 
 
 @pytest.mark.parametrize("back", [True, False])
 def test_flipd_restarts_while_a_question_is_thought_over(flipd, back):
     """Nothing was asked of the flipd that went away: the one that is there now is, or nothing was done."""
-    main, other = pty.openpty()
-    child = subprocess.Popen([places.built("flipctl"), "--socket", flipd.socket, "flip", "shard1", "--to", "target"],
-                             stdin=other, stderr=other, stdout=subprocess.DEVNULL, start_new_session=True)
-    os.close(other)
-    seen = b""
-    while b"[yes/no]" not in seen:
-        seen += os.read(main, 4096)
+    question = Question(flipd)
     assert flipd.stop() == 0
     if back:
         flipd.start()
-    os.write(main, b"yes\n")
-    said = b""
-    with contextlib.suppress(OSError):
-        while b"" != (more := os.read(main, 4096)):
-            said += more
-    assert child.wait(10) == (2 if back else 5), said
+    said, _, code = question.answer("yes")
+    assert code == (2 if back else 5), said
     assert b"goes on by itself" not in said and (b"nothing was done" in said) == (not back), said
-    os.close(main)
     if back:
         assert len(flipd.json("history")[1]["flips"]) == 1
 
 
 def test_asks_beside_the_document(flipd):
     """With --json what is shown before the question is not in the way of who reads the document."""
-    main, other = pty.openpty()
-    child = subprocess.Popen([places.built("flipctl"), "--socket", flipd.socket, "--json", "flip", "shard1", "--to",
-                              "target"], stdin=other, stderr=other, stdout=subprocess.PIPE, start_new_session=True)
-    os.close(other)
-    seen = b""
-    while b"[yes/no]" not in seen:
-        seen += os.read(main, 4096)
-    assert b"The master would become target" in seen
-    os.write(main, b"yes\n")
-    document = json.load(child.stdout)
-    assert child.wait(10) == 2 and document["outcome"] == "refused"
-    os.close(main)
-    child.stdout.close()
+    question = Question(flipd, "--json")
+    assert b"The master would become target" in question.shown
+    _, out, code = question.answer("yes")
+    assert code == 2 and json.loads(out)["outcome"] == "refused"
 
 
 def test_history_and_last_flip_survive_a_restart(make):

@@ -18,6 +18,20 @@ static void follow_fiber(void *arg)
 	kept = fiber_cancelled();
 }
 
+/* It waits, ends at the cancel, keeps that for its caller, and nothing is taken for done. */
+static void expect_stopped(struct flip *f)
+{
+	struct fiber *fiber = fiber_spawn("follow up", follow_fiber, f);
+
+	for (int i = 0; i < 10; i++)
+		(void)fiber_yield();
+	assert_false(fiber_done(fiber));
+	kept = false;
+	fiber_stop(fiber);
+	assert_true(kept);
+	assert_true(flip_left(f));
+}
+
 static void body_cancelled(void *arg)
 {
 	struct conf_server server = {.name = "reports", .host = (char[]){"127.0.0.1"}};
@@ -39,13 +53,7 @@ static void body_cancelled(void *arg)
 	f->cluster = c;
 	f->follows = &follows;
 	f->outcome = FLIP_DONE;
-	struct fiber *fiber = fiber_spawn("follow up", follow_fiber, f);
-	for (int i = 0; i < 10; i++)
-		(void)fiber_yield();
-	assert_false(fiber_done(fiber));
-	fiber_stop(fiber);
-	assert_true(kept);
-	assert_true(flip_left(f));
+	expect_stopped(f);
 	peer_stop(&p);
 	(void)work_free();
 	node_free(replica->node);
@@ -86,14 +94,7 @@ static void body_endpoint_cancelled(void *arg)
 	f->to = CONF_TARGET;
 	f->ends = &end;
 	f->outcome = FLIP_DONE;
-	struct fiber *fiber = fiber_spawn("follow up", follow_fiber, f);
-	for (int i = 0; i < 10; i++)
-		(void)fiber_yield();
-	assert_false(fiber_done(fiber));
-	kept = false;
-	fiber_stop(fiber);
-	assert_true(kept);
-	assert_true(flip_left(f));
+	expect_stopped(f);
 	free(f);
 	free(c);
 }
