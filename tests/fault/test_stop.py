@@ -62,6 +62,8 @@ def test_told_to_stop_in_drain(make_series):
     app = series.old.connect("app", series.lab.passwords["app"], tcp=True)
     app.query("BEGIN")
     app.query("UPDATE app.work SET n = n + 1 WHERE id = 1")
+    begun = time.monotonic()
+    wait_for(lambda: time.monotonic() > begun + 0.1, 5, "the transaction to be older than allowed")
     end, child = series.log_end(), series.flip()
     assert series.at_log(" step=drain ", lambda: time.sleep(0.5), end=end)
     series.daemon.process.signal(signal.SIGTERM)

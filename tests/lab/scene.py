@@ -88,6 +88,13 @@ def await_statement(server, pattern, timeout=20):
     return wait_for(lambda: sessions(server, pattern), timeout, "%r on %s" % (pattern, server.name))[0]
 
 
+def await_age(server, client, milliseconds):
+    """Until the statement that the client began has run for longer than that there."""
+    wait_for(lambda: server.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID=%d AND COMMAND='Query' "
+                                  "AND TIME_MS>%d" % (client.id, milliseconds)),
+             20, "the statement of session %d to be older than %d ms" % (client.id, milliseconds))
+
+
 def await_blocked(server, client, timeout=5):
     """Until the client's statement waits for something in the server."""
     def waits():

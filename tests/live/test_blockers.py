@@ -8,7 +8,7 @@ import pymysql
 import pytest
 
 from lab.proc import wait_for
-from lab.scene import (FENCE, await_statement, named_check, scene, scene_of, scenes, sessions, step)  # noqa: F401
+from lab.scene import (FENCE, await_age, await_statement, named_check, scene, scene_of, scenes, sessions, step)  # noqa: F401
 
 POLICIES = ["kill", "wait", "withdraw"]
 PATIENT = {"max_transaction_age": "60s", "max_transaction_rows": 10000000, "flush": "never", "drain_timeout": "60s"}
@@ -94,6 +94,7 @@ def test_alter_table_is_waited_for_in_drain(scene, large):
     scene.flipd(defaults={"max_transaction_age": "100ms", "drain_timeout": "30s"})
     load = scene.load(interval_ms=2)
     alter = ddl(scene, old)
+    await_age(old, alter, 100)
     document = scene.flip(new)
     assert alter.end() is None
     assert named_check(document, "ddl")["result"] == "warn"

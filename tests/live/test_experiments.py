@@ -14,8 +14,8 @@ import pymysql
 import pytest
 
 from lab.proc import wait_for
-from lab.scene import (OPENING, Scene, await_statement, named_check, own_seq, scene, scene_of, scenes,  # noqa: F401
-                       sessions, step)
+from lab.scene import (OPENING, Scene, await_age, await_statement, named_check, own_seq, scene, scene_of,  # noqa: F401
+                       scenes, sessions, step)
 
 def held_flip(scene, old, new, **policy):
     """A flip whose guarded opening waits on new, since new's applier is held up; the holder and the flip."""
@@ -509,7 +509,7 @@ def test_e7_semi_sync_comes_back_after_an_abort(scene_of):
     old, new = scene.set_out()
     scene.flipd(defaults={"max_transaction_age": "100ms"})
     writer = scene.client(old, "batch").begin("UPDATE app.work SET n=n+1 WHERE id=1 AND SLEEP(20)=0")
-    await_statement(old, "SLEEP(20)")
+    await_age(old, writer, 100)
     running = scene.start_flip(new)
     wait_for(lambda: new.value("SELECT @@global.rpl_semi_sync_master_enabled") == 0, 10, "semi-sync to be switched off")
     assert scene.daemon.ctl("abort", "lab").code == 0
