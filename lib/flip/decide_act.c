@@ -359,7 +359,7 @@ static enum decide_next MAY_WAIT act_open_old_loss(
 		f->new_side.server->conf->name);
 	if (step_intent_undo(f, &err) < 0)
 		return decide_failed(f, "the revocation could not be made durable", &err);
-	if (f->st[step_index("repoint")].begun && f->conf->nreplicas > 0)
+	if ((f->st[step_index("repoint")].begun || f->recovered) && f->conf->nreplicas > 0)
 		decide_warn(f,
 			"replicas may follow %s by now, which is given up: make them follow %s by hand",
 			f->new_side.server->conf->name, f->old_side.server->conf->name);

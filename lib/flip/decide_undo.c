@@ -27,6 +27,8 @@ bool MAY_WAIT decide_old_is_closed(struct flip *f)
 	return sess_ask(f, &f->old_side, ROUND_TRIP_MS, &p, &ignored) == 0 && p.read_only;
 }
 
+/* A crash of flipd's machine takes along that `reverse` had begun: only the intent was durable for certain.
+ */
 int MAY_WAIT decide_unfollow(struct flip *f, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();
@@ -34,7 +36,7 @@ int MAY_WAIT decide_unfollow(struct flip *f, struct err *err)
 	struct facts *facts = NULL;
 	int rc;
 
-	if (!f->st[step_index("reverse")].begun)
+	if (!f->st[step_index("reverse")].begun && !(f->recovered && f->intent))
 		return 0;
 	rc = sess_open(f, &f->old_side, SESSION_ACT, flip_deadline(ROUND_TRIP_MS), err);
 	if (rc == 0)

@@ -274,21 +274,26 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 }
 
 /* Whether it answers at this very moment. The session may have gone with a restart, which shows only now.
- * *ret_came: it let flipd log in, so it is there, whatever became of the question. */
-static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct node_proof *ret, bool *ret_came)
+ * *ret_came: it let flipd log in, so it is there, whatever became of the question. *ret_refused: it has
+ * answered that with an error, err. */
+static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct node_proof *ret, bool *ret_came,
+	bool *ret_refused, struct err *err)
 {
 	int64_t end = flip_deadline(WORD_LAST_MS);
 
 	for (int i = 0; i < WORD_TRIES && (i < 2 || clock_us() < end); i++) {
-		struct err ignored = {0};
 		bool there = s->reaper && session_alive(s->reaper);
+		enum act act;
 
-		if (sess_open(f, s, SESSION_REAPER, end, &ignored) < 0) { /* refused, perhaps by chance */
+		err_clear(err);
+		if (sess_open(f, s, SESSION_REAPER, end, err) < 0) { /* refused, perhaps by chance */
 			(void)fiber_sleep_ms(WORD_AGAIN_MS);
 			continue;
 		}
 		*ret_came = *ret_came || !there;
-		if (node_prove(s->reaper, flip_deadline(WORD_LAST_MS), ret, &ignored) == ACT_DONE)
+		act = node_prove(s->reaper, flip_deadline(WORD_LAST_MS), ret, err);
+		*ret_refused = act == ACT_REFUSED;
+		if (act == ACT_DONE)
 			return true;
 	}
 	return false;
@@ -298,15 +303,24 @@ static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct nod
  * A word stands for a proof that cannot be had. Right before something opens on its strength it is tried once
  * more: the side may have come back while the look at it waited, or while new applied what it had, and one
  * look may fail by chance. A side that answers, closed, and still cannot be looked through does not hold the
- * word up for ever.
+ * word up for ever. One that is there and answers the question with an error may be open: it does.
  */
 bool MAY_WAIT look_word_holds(struct flip *f, const struct look_side *v, struct err *err)
 {
 	struct node_proof p;
-	bool came = false, seen = !v->seen.up && answers_now(f, v->side, &p, &came);
+	bool came = false, refused = false;
+	struct err said = {0};
+	bool seen = !v->seen.up && answers_now(f, v->side, &p, &came, &refused, &said);
 
-	if (!seen && !came)
+	if (!seen && !came && !refused)
 		return true;
+	if (!seen && refused) {
+		err_server(err, v->side->server->conf->name);
+		err_hint(err, "it is not dead: mend what it says, or stop it");
+		err_set(err, -EAGAIN, "%s answers, but not whether it is closed: %s",
+			v->side->server->conf->name, err_text(&said));
+		return false;
+	}
 	bool closed = seen && p.read_only;
 	if ((closed && v->answered) || ((closed || !seen) && f->word_doubts++ >= WORD_DOUBTS_MOST))
 		return true;
