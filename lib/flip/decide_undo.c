@@ -27,8 +27,7 @@ bool MAY_WAIT decide_old_is_closed(struct flip *f)
 	return sess_ask(f, &f->old_side, ROUND_TRIP_MS, &p, &ignored) == 0 && p.read_only;
 }
 
-/* A crash of flipd's machine takes along that `reverse` had begun: only the intent was durable for certain.
- */
+/* That `reverse` had begun may have gone with flipd's machine: only the intent was durable for certain. */
 int MAY_WAIT decide_unfollow(struct flip *f, struct err *err)
 {
 	struct arena *a CLEANUP(arena_freep) = arena_new();

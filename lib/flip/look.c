@@ -275,7 +275,7 @@ void MAY_WAIT look_both(struct flip *f, struct look *ret)
 
 /* Whether it answers at this very moment. The session may have gone with a restart, which shows only now.
  * *ret_came: it let flipd log in, so it is there, whatever became of the question. *ret_refused: it has
- * answered that with an error, err. */
+ * answered that with an error, in err. */
 static bool MAY_WAIT answers_now(struct flip *f, struct flip_side *s, struct node_proof *ret, bool *ret_came,
 	bool *ret_refused, struct err *err)
 {
